@@ -1,0 +1,355 @@
+"""The whole agreement between the operator and the pods it starts: variables, ports, paths, exit codes, reports.
+
+Standard library only, because the agent that speaks it must start in any image, and no I/O. Readers ignore unknown fields and
+understand the version before; `oarlock_operator` validates what it receives, since whatever a trainer pod answers is untrusted.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+CONTRACT_VERSION = 1
+"""Raised when a reader of the version before would misunderstand."""
+
+# Variables that the operator sets in every pod.
+
+CONTRACT_VERSION_ENV = "OARLOCK_CONTRACT_VERSION"
+RUN_ENV = "OARLOCK_RUN"
+"""The pod's part of the frozen run, as JSON: `oarlock_api.run.WorkerRun` for workers, `ImportRun` for imports. At most 32 KiB."""
+JOB_UID_ENV = "OARLOCK_JOB_UID"
+"""UID of the TrainingJob, or of the Dataset for an import."""
+RUN_HASH_ENV = "OARLOCK_RUN_HASH"
+ATTEMPT_ENV = "OARLOCK_ATTEMPT"
+NODES_ENV = "OARLOCK_NODES"
+NODE_RANK_ENV = "OARLOCK_NODE_RANK"
+PROCESSES_PER_NODE_ENV = "OARLOCK_PROCESSES_PER_NODE"
+CPUS_ENV = "OARLOCK_CPUS"
+"""CPU cores of the pod, rounded down to at least 1; thread counts derive from it."""
+RENDEZVOUS_ENDPOINT_ENV = "OARLOCK_RENDEZVOUS_ENDPOINT"
+"""host:port at which node 0 hosts the rendezvous; a node without cluster DNS replaces it by an address. Empty for one node."""
+RENDEZVOUS_ID_ENV = "OARLOCK_RENDEZVOUS_ID"
+JOIN_TIMEOUT_SECONDS_ENV = "OARLOCK_JOIN_TIMEOUT_SECONDS"
+PROGRESS_DEADLINE_SECONDS_ENV = "OARLOCK_PROGRESS_DEADLINE_SECONDS"
+GRACE_PERIOD_SECONDS_ENV = "OARLOCK_GRACE_PERIOD_SECONDS"
+POD_NAME_ENV = "OARLOCK_POD_NAME"
+POD_IP_ENV = "OARLOCK_POD_IP"
+STATUS_PORT_ENV = "OARLOCK_STATUS_PORT"
+TERMINATION_LOG_ENV = "OARLOCK_TERMINATION_LOG"
+"""File into which the agent writes the termination record."""
+DATA_DIR_ENV = "OARLOCK_DATA_DIR"
+"""Folder that holds `dataset.json`. For an import: the claim's folder for this Dataset, in which versions appear."""
+RUN_DIR_ENV = "OARLOCK_RUN_DIR"
+"""The job's own folder on the checkpoint volume."""
+SOURCE_DIR_ENV = "OARLOCK_SOURCE_DIR"
+"""Folder on the mounted source volume from which an import reads; unset for other sources."""
+SCRATCH_DIR_ENV = "OARLOCK_SCRATCH_DIR"
+"""Writable folder of the pod, gone with it: rank records, compile caches."""
+
+PATH_ENVS = (TERMINATION_LOG_ENV, DATA_DIR_ENV, RUN_DIR_ENV, SOURCE_DIR_ENV, SCRATCH_DIR_ENV)
+"""Variables whose values are paths inside the pod: a node without containers translates them through the mounts."""
+
+# Where things are in a pod, and on a volume.
+
+DATA_MOUNT = "/oarlock/data"
+RUNS_MOUNT = "/oarlock/runs"
+SOURCE_MOUNT = "/oarlock/source"
+SCRATCH_MOUNT = "/oarlock/scratch"
+TERMINATION_LOG = "/dev/termination-log"
+DEFAULT_STATUS_PORT = 8470
+RENDEZVOUS_PORT = 29400
+STATUS_PATH = "/status"
+METRICS_PATH = "/metrics"
+HEALTH_PATH = "/healthz"
+
+MAX_RUN_BYTES = 32 * 1024
+MAX_STATUS_BYTES = 64 * 1024
+MAX_TERMINATION_BYTES = 4000
+"""The kubelet keeps 4,096 bytes of a termination message."""
+MAX_FAILURE_BYTES = 1000
+
+AGENT_MODULE = "oarlock_trainer.agent"
+"""Run as `python -m <module> train` or `python -m <module> import`: process 1 of every pod."""
+TRAINER_MODULE = "oarlock_trainer"
+IMPORTER_MODULE = "oarlock_trainer.importing"
+
+
+class PodPhase(StrEnum):
+    """What a pod, or one rank in it, is doing; each phase has a counter of its own that must advance."""
+
+    STARTING = "Starting"
+    RENDEZVOUS = "Rendezvous"
+    LOADING = "Loading"
+    COMPILING = "Compiling"
+    TRAINING = "Training"
+    VALIDATING = "Validating"
+    CHECKPOINTING = "Checkpointing"
+    EXPORTING = "Exporting"
+    IMPORTING = "Importing"
+    SUSPENDING = "Suspending"
+    RETRYING = "Retrying"
+    FINISHED = "Finished"
+
+
+class Outcome(StrEnum):
+    """How a pod ended."""
+
+    SUCCEEDED = "Succeeded"
+    SUSPENDED = "Suspended"
+    SUPERSEDED = "Superseded"
+    FAILED = "Failed"
+
+
+class Cause(StrEnum):
+    """Why a pod failed, as far as the pod itself can tell."""
+
+    CONFIG_INVALID = "ConfigInvalid"
+    USER_ERROR = "UserError"
+    OUT_OF_MEMORY = "OutOfMemory"
+    NON_FINITE = "NonFinite"
+    DATA_MISSING = "DataMissing"
+    DATA_CORRUPT = "DataCorrupt"
+    STORAGE_FULL = "StorageFull"
+    STORAGE_FAILED = "StorageFailed"
+    CHECKPOINT_MISMATCH = "CheckpointMismatch"
+    RENDEZVOUS_FAILED = "RendezvousFailed"
+    COLLECTIVE_FAILED = "CollectiveFailed"
+    PROCESS_KILLED = "ProcessKilled"
+    HUNG = "Hung"
+    SUPERSEDED = "Superseded"
+    UNKNOWN = "Unknown"
+
+
+EXIT_SUCCESS = 0
+EXIT_SUSPENDED = 75
+"""EX_TEMPFAIL: checkpointed on request, to be resumed."""
+EXIT_SUPERSEDED = 76
+EXIT_CODES: dict[Cause, int] = {
+    Cause.CONFIG_INVALID: 78,
+    Cause.USER_ERROR: 70,
+    Cause.OUT_OF_MEMORY: 71,
+    Cause.NON_FINITE: 72,
+    Cause.DATA_MISSING: 66,
+    Cause.DATA_CORRUPT: 65,
+    Cause.STORAGE_FULL: 73,
+    Cause.STORAGE_FAILED: 74,
+    Cause.CHECKPOINT_MISMATCH: 79,
+    Cause.RENDEZVOUS_FAILED: 69,
+    Cause.COLLECTIVE_FAILED: 80,
+    Cause.PROCESS_KILLED: 81,
+    Cause.HUNG: 82,
+    Cause.SUPERSEDED: EXIT_SUPERSEDED,
+    Cause.UNKNOWN: 1,
+}
+CAUSES_BY_EXIT_CODE: dict[int, Cause] = {code: cause for cause, code in EXIT_CODES.items()}
+RETRIED_IN_PLACE: frozenset[Cause] = frozenset({Cause.PROCESS_KILLED, Cause.COLLECTIVE_FAILED})
+"""Causes that the agent of a one-node job answers by starting torchrun again in the same pod."""
+
+
+class Record:
+    """A report as JSON: camelCase keys, unknown keys ignored on reading, absent values left out on writing."""
+
+    def to_wire(self) -> dict[str, Any]:
+        return _camelise(asdict(self))  # type: ignore[call-overload]  # every subclass is a dataclass
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_wire(), separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        values = {_snake(key): value for key, value in wire.items()}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure(Record):
+    """The black box: what failed first, where, and what to do."""
+
+    cause: str
+    """A `Cause`."""
+    message: str
+    """One or two sentences: what was found."""
+    remedy: str = ""
+    rank: int | None = None
+    node: int | None = None
+    phase: str = ""
+    """The `PodPhase` in which it happened."""
+    step: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    detail: str = ""
+    """The end of the traceback."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointFacts(Record):
+    """One checkpoint that is verified on the volume."""
+
+    step: int
+    epoch: float
+    path: str
+    """Relative to the job's folder on the volume."""
+    bytes: int
+    time: float
+    """Seconds since 1970 at which it was complete."""
+    metric: float | None = None
+    """Value of the metric that `keepBest` names."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankStatus(Record):
+    """What one process is doing."""
+
+    rank: int
+    pid: int
+    phase: str
+    step: int
+    since: float
+    """Seconds since 1970 of its last sign of progress."""
+    rss: int
+    """Resident memory in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerStatus(Record):
+    """What the agent answers on `/status`."""
+
+    contract_version: int = CONTRACT_VERSION
+    job_uid: str
+    run_hash: str
+    attempt: int
+    node: int
+    phase: str
+    phase_since: float
+    position: int = 0
+    """Samples consumed since the start of the run, across all attempts."""
+    step: int = 0
+    steps: int = 0
+    epoch: float = 0.0
+    epochs: float = 0.0
+    eta_seconds: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Finite values only, keyed by `oarlock_api.metrics` names."""
+    non_finite: list[str] = field(default_factory=list)
+    checkpoint_latest: dict[str, Any] | None = None
+    """A `CheckpointFacts`."""
+    checkpoint_best: dict[str, Any] | None = None
+    checkpoint_in_flight: int | None = None
+    """Step of the checkpoint being written."""
+    ranks: list[dict[str, Any]] = field(default_factory=list)
+    """`RankStatus` of each local process."""
+    retries: int = 0
+    """Times torchrun was started again in this pod."""
+    warnings: list[str] = field(default_factory=list)
+    """What the user should know though training goes on: a corrupt checkpoint that was skipped, say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TerminationRecord(Record):
+    """What the agent leaves behind as the container's termination message, on success, suspension and failure alike."""
+
+    contract_version: int = CONTRACT_VERSION
+    job_uid: str
+    run_hash: str
+    attempt: int
+    node: int
+    outcome: str
+    """An `Outcome`."""
+    position: int = 0
+    step: int = 0
+    steps: int = 0
+    epoch: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    checkpoint_latest: dict[str, Any] | None = None
+    checkpoint_best: dict[str, Any] | None = None
+    export: str = ""
+    """The exported model, relative to the job's folder on the volume."""
+    dataset: dict[str, Any] | None = None
+    """For an import: `DatasetFacts`."""
+    failure: dict[str, Any] | None = None
+    """A `Failure`."""
+    retries: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFacts(Record):
+    """What an import wrote."""
+
+    version: str
+    """Hash of the content: equal content, equal version."""
+    path: str
+    """Folder of this version, relative to the root of the claim."""
+    bytes: int
+    classes: list[str]
+    """At most 50 names; `class_count` says how many there are."""
+    class_count: int
+    counts: dict[str, int]
+    """Samples per split."""
+    class_counts: dict[str, list[int]]
+    """Samples per split and class, in the order of `classes`."""
+    sample_shape: list[int]
+    """Height, width, channels."""
+    rejected: int = 0
+    first_rejects: list[str] = field(default_factory=list)
+    """The first few rejected files, each with its reason."""
+
+
+def fit_termination_record(record: TerminationRecord) -> str:
+    """Serialise within `MAX_TERMINATION_BYTES`, dropping the least useful text first; the outcome always survives."""
+    wire = record.to_wire()
+    for shorten in (_shorten_detail, _drop_class_counts, _drop_warnings, _shorten_messages):
+        text = json.dumps(wire, separators=(",", ":"), allow_nan=False)
+        if len(text.encode()) <= MAX_TERMINATION_BYTES:
+            return text
+        wire = shorten(wire)
+    text = json.dumps(wire, separators=(",", ":"), allow_nan=False)
+    if len(text.encode()) <= MAX_TERMINATION_BYTES:
+        return text
+    kept = ("contractVersion", "jobUid", "runHash", "attempt", "node", "outcome", "step", "position", "checkpointLatest")
+    return json.dumps({key: wire[key] for key in kept if key in wire}, separators=(",", ":"))
+
+
+def _shorten_detail(wire: dict[str, Any]) -> dict[str, Any]:
+    failure = dict(wire.get("failure") or {})
+    if failure.get("detail"):
+        failure["detail"] = "…" + str(failure["detail"])[-700:]
+    return {**wire, "failure": failure} if failure else wire
+
+
+def _drop_class_counts(wire: dict[str, Any]) -> dict[str, Any]:
+    dataset = wire.get("dataset")
+    return {**wire, "dataset": {**dataset, "classCounts": {}}} if dataset else wire
+
+
+def _drop_warnings(wire: dict[str, Any]) -> dict[str, Any]:
+    return {**wire, "warnings": [str(warning)[:200] for warning in wire.get("warnings", [])[:3]]}
+
+
+def _shorten_messages(wire: dict[str, Any]) -> dict[str, Any]:
+    failure = wire.get("failure")
+    dataset = wire.get("dataset")
+    if failure:
+        wire = {**wire, "failure": {key: _clip(value) for key, value in failure.items()}}
+    if dataset:
+        wire = {**wire, "dataset": {**dataset, "classes": [], "firstRejects": []}}
+    return wire
+
+
+def _clip(value: Any, *, limit: int = 300) -> Any:
+    return value[:limit] if isinstance(value, str) else value
+
+
+def _camelise(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {_camel(key): value for key, value in record.items() if value is not None}
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.title() for part in tail)
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

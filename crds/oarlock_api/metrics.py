@@ -1,0 +1,139 @@
+"""The one table of training metrics.
+
+From it come the API's enumeration (`keepBest.metric`), the Prometheus names, the run log's keys and the status' figures, so
+that a figure has one name, one unit and one direction everywhere. Standard library only: the agent reads it in any image.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+PROMETHEUS_PREFIX = "oarlock_trainer_"
+
+
+class Direction(StrEnum):
+    """Which way a metric improves."""
+
+    MIN = "min"
+    MAX = "max"
+    NONE = "none"
+
+
+class Aggregation(StrEnum):
+    """How the ranks' values become the job's value."""
+
+    WEIGHTED_MEAN = "weightedMean"
+    SUM = "sum"
+    MAX = "max"
+    FIRST = "first"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    """One figure that a training run reports."""
+
+    name: str
+    """Key in the status and in the run log."""
+    family: str
+    """Prometheus name without the prefix, in base units."""
+    unit: str
+    """Unit of the value; `ratio` is 0 to 1."""
+    help: str
+    direction: Direction = Direction.NONE
+    aggregation: Aggregation = Aggregation.FIRST
+    labels: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def prometheus_name(self) -> str:
+        return PROMETHEUS_PREFIX + self.family
+
+
+def _split_metric(split: str, quantity: str, *, unit: str, direction: Direction, description: str) -> Metric:
+    suffix = "_ratio" if unit == "ratio" else ""
+    return Metric(
+        name=f"{split}/{quantity}",
+        family=f"{quantity}{suffix}",
+        unit=unit,
+        help=description,
+        direction=direction,
+        aggregation=Aggregation.WEIGHTED_MEAN,
+        labels=(("split", split),),
+    )
+
+
+_LOSS = {"unit": "nats", "direction": Direction.MIN, "description": "Mean loss per sample."}
+_ACCURACY = {"unit": "ratio", "direction": Direction.MAX, "description": "Share of samples whose class is predicted."}
+
+METRICS: tuple[Metric, ...] = (
+    _split_metric("train", "loss", **_LOSS),  # type: ignore[arg-type]  # a literal dictionary of mixed values
+    _split_metric("train", "accuracy", **_ACCURACY),  # type: ignore[arg-type]
+    _split_metric("validation", "loss", **_LOSS),  # type: ignore[arg-type]
+    _split_metric("validation", "accuracy", **_ACCURACY),  # type: ignore[arg-type]
+    Metric(name="learningRate", family="learning_rate", unit="1", help="Learning rate of the first parameter group."),
+    Metric(name="gradientNorm", family="gradient_norm", unit="1", help="L2 norm of the gradient before clipping."),
+    Metric(
+        name="samplesPerSecond",
+        family="samples_per_second",
+        unit="1/s",
+        help="Training samples per second over the last reporting window, all processes together.",
+        direction=Direction.MAX,
+    ),
+    Metric(
+        name="stepSeconds",
+        family="step_seconds",
+        unit="s",
+        help="Mean duration of a step over the last reporting window.",
+        direction=Direction.MIN,
+        aggregation=Aggregation.MAX,
+    ),
+    Metric(
+        name="dataWaitSeconds",
+        family="step_phase_seconds",
+        unit="s",
+        help="Part of a step by what it went on: waiting for data, or computing.",
+        direction=Direction.MIN,
+        aggregation=Aggregation.MAX,
+        labels=(("phase", "data_wait"),),
+    ),
+    Metric(
+        name="computeSeconds",
+        family="step_phase_seconds",
+        unit="s",
+        help="Part of a step by what it went on: waiting for data, or computing.",
+        aggregation=Aggregation.MAX,
+        labels=(("phase", "compute"),),
+    ),
+    Metric(
+        name="checkpointStallSeconds",
+        family="checkpoint_stall_seconds",
+        unit="s",
+        help="Time for which the last checkpoint held up training.",
+        direction=Direction.MIN,
+        aggregation=Aggregation.MAX,
+    ),
+    Metric(
+        name="checkpointDurableSeconds",
+        family="checkpoint_durable_seconds",
+        unit="s",
+        help="Time from the start of the last checkpoint until it was verified on the volume.",
+        direction=Direction.MIN,
+        aggregation=Aggregation.MAX,
+    ),
+)
+
+METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
+
+RANKABLE_METRICS: tuple[str, ...] = tuple(
+    metric.name for metric in METRICS if metric.name.startswith("validation/") and metric.direction is not Direction.NONE
+)
+"""Metrics by which a checkpoint can be the best one."""
+
+
+def is_better(name: str, candidate: float, incumbent: float) -> bool:
+    """Say whether `candidate` improves on `incumbent` for the metric `name`.
+
+    Raises:
+        KeyError: if the table has no such metric.
+    """
+    if METRICS_BY_NAME[name].direction is Direction.MIN:
+        return candidate < incumbent
+    return candidate > incumbent

@@ -1,0 +1,183 @@
+"""The frozen run: everything that a job resolved to when it was accepted.
+
+Written once into `status.run`; every attempt is built from it, so that an edit of the job, of its Dataset or of the chart's
+defaults never changes a run on the way. `WorkerRun` and `ImportRun` are the parts that travel to the pods.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from oarlock_api.v1alpha1.dataset import DatasetSpec, Task
+from oarlock_api.v1alpha1.pod_template import PodTemplate
+from oarlock_api.v1alpha1.recipe import Recipe
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model
+from oarlock_api.v1alpha1.volumes import RetainPolicy
+from oarlock_api.wire import OpenModel
+
+
+class RunDataset(OpenModel):
+    """The data set version that the run trains on."""
+
+    name: str
+    """Name of the Dataset."""
+    uid: str
+    """Its UID."""
+    version: str
+    """Hash of its content."""
+    claim: str
+    """PersistentVolumeClaim that holds it."""
+    path: str
+    """Folder of this version inside the claim."""
+    task: Task
+    """What is learned from it."""
+    sample_shape: list[int]
+    """Height, width, channels."""
+    class_count: int
+    """Number of classes."""
+    train_samples: int
+    """Training samples."""
+    validation_samples: int
+    """Validation samples."""
+
+
+class RunWorkers(OpenModel):
+    """The pods of the run."""
+
+    nodes: int
+    """Number of pods."""
+    processes_per_node: int
+    """Processes in each."""
+    gpus_per_node: int
+    """GPUs of each pod; 0 on CPU."""
+    gpu_resource: str
+    """Resource that a GPU is called."""
+    cpu: float
+    """CPU cores of each pod."""
+    memory: str
+    """Memory of each pod."""
+    image: str
+    """Container image."""
+    status_port: int
+    """Port of the agent."""
+    pod_template: PodTemplate | None = None
+    """What is added to the pods."""
+
+
+class RunCheckpoints(OpenModel):
+    """Checkpoints of the run."""
+
+    every: CheckpointInterval
+    """How often."""
+    keep: int
+    """How many of the latest are kept."""
+    keep_best: KeepBest
+    """By which metric the best is kept."""
+    claim: str
+    """PersistentVolumeClaim for them."""
+    created: bool
+    """Whether the operator creates the claim."""
+    size: str
+    """Size of the claim to create."""
+    storage_class: str | None = None
+    """Its storage class."""
+    access_modes: list[str] = Field(default_factory=list)
+    """Its access modes."""
+    retain: RetainPolicy
+    """What becomes of it."""
+
+
+class Run(OpenModel):
+    """Everything that a job resolved to when it was accepted."""
+
+    contract_version: int
+    """Version of the agreement with the pods."""
+    hash: str
+    """Hash of all that follows: pods of the run carry it."""
+    training_hash: str
+    """Hash of data set version, model and recipe: a checkpoint with another one is not resumed."""
+    generation: int
+    """Generation of the job's spec that was accepted."""
+    dataset: RunDataset
+    """The data."""
+    model: Model
+    """The model."""
+    recipe: Recipe
+    """The recipe, with every field filled in that has a meaning here."""
+    steps: Annotated[int, Field(ge=1)]
+    """Optimizer steps of the whole run."""
+    steps_per_epoch: float
+    """Optimizer steps of one epoch; not a whole number as a rule, since a batch may straddle two epochs."""
+    workers: RunWorkers
+    """The pods."""
+    checkpoints: RunCheckpoints
+    """The checkpoints."""
+
+
+class WorkerRun(OpenModel):
+    """What a training process needs of the run: the value of OARLOCK_RUN in worker pods."""
+
+    training_hash: str
+    """Hash of data set version, model and recipe."""
+    dataset_version: str
+    """Version that `dataset.json` must name."""
+    task: Task
+    """What is learned."""
+    sample_shape: list[int]
+    """Height, width, channels."""
+    class_count: int
+    """Number of classes."""
+    train_samples: int
+    """Training samples."""
+    model: Model
+    """The model."""
+    recipe: Recipe
+    """The recipe, resolved."""
+    steps: int
+    """Optimizer steps of the whole run."""
+    gpu: bool
+    """Whether the processes train on GPUs."""
+    checkpoint_every: CheckpointInterval
+    """How often to checkpoint: whichever comes first."""
+    keep: int
+    """How many of the latest checkpoints are kept."""
+    keep_best: KeepBest
+    """By which metric the best is kept."""
+
+
+class ImportRun(OpenModel):
+    """What an import needs: the value of OARLOCK_RUN in import pods."""
+
+    name: str
+    """Name of the Dataset."""
+    spec: DatasetSpec
+    """Its spec."""
+    workers: int
+    """Processes that decode and write."""
+
+
+def content_hash(wire: Any) -> str:
+    """Return a short hash of a JSON value, independent of key order."""
+    text = json.dumps(wire, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def build_worker_run(run: Run) -> WorkerRun:
+    """Return the part of the run that its training processes need."""
+    return WorkerRun(
+        training_hash=run.training_hash,
+        dataset_version=run.dataset.version,
+        task=run.dataset.task,
+        sample_shape=run.dataset.sample_shape,
+        class_count=run.dataset.class_count,
+        train_samples=run.dataset.train_samples,
+        model=run.model,
+        recipe=run.recipe,
+        steps=run.steps,
+        gpu=run.workers.gpus_per_node > 0,
+        checkpoint_every=run.checkpoints.every,
+        keep=run.checkpoints.keep,
+        keep_best=run.checkpoints.keep_best,
+    )

@@ -1,0 +1,263 @@
+"""Status of both kinds: why, not only what. At most 16 kB; readers ignore what a newer operator wrote."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from oarlock_api.wire import OpenModel
+
+MAX_STATUS_BYTES = 16 * 1024
+MAX_FAILURES = 3
+
+
+class JobPhase(StrEnum):
+    """What a TrainingJob is doing."""
+
+    INVALID = "Invalid"
+    QUEUED = "Queued"
+    WAITING_FOR_DATA = "WaitingForData"
+    STARTING = "Starting"
+    RENDEZVOUS = "Rendezvous"
+    TRAINING = "Training"
+    SUSPENDED = "Suspended"
+    RESTARTING = "Restarting"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+FINISHED_JOB_PHASES = frozenset({JobPhase.SUCCEEDED, JobPhase.FAILED})
+
+
+class DatasetPhase(StrEnum):
+    """What a Dataset is doing."""
+
+    INVALID = "Invalid"
+    PENDING = "Pending"
+    IMPORTING = "Importing"
+    READY = "Ready"
+    FAILED = "Failed"
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class Condition(OpenModel):
+    """One aspect of the state, as in every Kubernetes object."""
+
+    type: str
+    """Aspect: Valid, Ready, Admitted, Suspended, Complete, Failed, ProgressKnown, InUse."""
+    status: ConditionStatus
+    """Whether it holds."""
+    reason: str
+    """One word, for programs."""
+    message: str = ""
+    """What a person needs to know, with the remedy."""
+    last_transition_time: str
+    """When the status last changed, RFC 3339."""
+    observed_generation: int | None = None
+    """Generation of the spec that this speaks of."""
+
+
+class Progress(OpenModel):
+    """How far training is."""
+
+    epoch: float = 0
+    """Epochs done, with fraction."""
+    epochs: float = 0
+    """Epochs of the whole run."""
+    step: int = 0
+    """Optimizer steps done."""
+    steps: int = 0
+    """Optimizer steps of the whole run."""
+    percent: int = 0
+    """Steps done, in percent."""
+    eta_seconds: int | None = None
+    """Seconds until the last step, by the latest throughput."""
+    samples_per_second: float | None = None
+    """Training samples per second, all processes together."""
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Latest values, by name."""
+    accuracy: str = ""
+    """Latest validation accuracy in percent, for people."""
+    updated: str | None = None
+    """When the trainer reported this, RFC 3339."""
+
+
+class CheckpointStatus(OpenModel):
+    """A checkpoint that is verified on the volume."""
+
+    step: int
+    """Step after which it was taken."""
+    epoch: float
+    """Epoch after which it was taken."""
+    path: str
+    """Folder on the claim."""
+    bytes: int
+    """Size."""
+    verified: bool = True
+    """Whether its checksums were verified after writing."""
+    time: str
+    """When it was complete, RFC 3339."""
+    metric: float | None = None
+    """Value of the metric that ranks checkpoints."""
+
+
+class Checkpoints(OpenModel):
+    """The checkpoints that matter."""
+
+    claim: str = ""
+    """PersistentVolumeClaim that holds them."""
+    latest: CheckpointStatus | None = None
+    """The one from which training would resume."""
+    best: CheckpointStatus | None = None
+    """The best so far."""
+    export: str = ""
+    """The exported model, as a path on the claim; once the job has succeeded."""
+
+
+class FailureRecord(OpenModel):
+    """The black box of one attempt."""
+
+    attempt: int
+    """Which attempt."""
+    cause: str
+    """What kind of failure."""
+    message: str
+    """What was found."""
+    remedy: str = ""
+    """What to do."""
+    pod: str = ""
+    """Pod that failed first."""
+    pod_uid: str = ""
+    """Its UID: a failure is counted once."""
+    node: str = ""
+    """Node on which it ran."""
+    rank: int | None = None
+    """Process that failed first."""
+    step: int | None = None
+    """Step at which it failed."""
+    detail: str = ""
+    """End of the traceback."""
+    time: str = ""
+    """When it was seen, RFC 3339."""
+
+
+class TrainingJobStatus(OpenModel):
+    """State of a TrainingJob."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this speaks of."""
+    phase: JobPhase | None = None
+    """What the job is doing."""
+    reason: str = ""
+    """Why, in one word."""
+    message: str = ""
+    """Why, with the culprit and the remedy."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+    """Aspects of the state."""
+    run: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] | None = None
+    """Everything that the job resolved to when it was accepted; written once."""
+    attempt: int = 0
+    """Attempt that is running, counted from 0."""
+    nodes: int = 0
+    """Pods of the attempt that are running."""
+    selector: str = ""
+    """Label selector of the job's pods."""
+    progress: Progress | None = None
+    """How far training is."""
+    checkpoint: Checkpoints | None = None
+    """The checkpoints that matter."""
+    restarts: dict[str, int] = Field(default_factory=dict)
+    """New attempts, by cause."""
+    restart_count: int = 0
+    """New attempts, altogether."""
+    counted_restarts: int = 0
+    """New attempts that count against backoffLimit."""
+    failures: Annotated[list[FailureRecord], Field(max_length=MAX_FAILURES)] = Field(default_factory=list)
+    """The last failures, the newest last."""
+    phases: dict[str, float] = Field(default_factory=dict)
+    """Seconds spent in each phase so far, without the one that lasts."""
+    phase_since: str | None = None
+    """When the phase began, RFC 3339."""
+    retry_after: str | None = None
+    """When the next attempt starts, RFC 3339."""
+    resume_floor: int | None = None
+    """Step of the checkpoint that the last restart resumed from: restarts without progress stop the loop."""
+    start_time: str | None = None
+    """When the first pod was created, RFC 3339."""
+    completion_time: str | None = None
+    """When the job finished, RFC 3339."""
+
+
+class DatasetProgress(OpenModel):
+    """How far an import is."""
+
+    samples: int = 0
+    """Samples written."""
+    total: int = 0
+    """Samples found."""
+    percent: int = 0
+    """Samples written, in percent."""
+    eta_seconds: int | None = None
+    """Seconds until it is done."""
+
+
+class DatasetStatus(OpenModel):
+    """State of a Dataset."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this speaks of."""
+    phase: DatasetPhase | None = None
+    """What the Dataset is doing."""
+    reason: str = ""
+    """Why, in one word."""
+    message: str = ""
+    """Why, with the culprit and the remedy."""
+    conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
+    """Aspects of the state."""
+    attempt: int = 0
+    """Attempt of the import, counted from 0."""
+    progress: DatasetProgress | None = None
+    """How far the import is."""
+    version: str = ""
+    """Hash of the content that is Ready."""
+    claim: str = ""
+    """PersistentVolumeClaim that holds it."""
+    path: str = ""
+    """Folder of the version on the claim."""
+    bytes: int = 0
+    """Size."""
+    samples: int = 0
+    """Samples, all splits together."""
+    counts: dict[str, int] = Field(default_factory=dict)
+    """Samples per split."""
+    classes: list[str] = Field(default_factory=list)
+    """Class names, the first 50."""
+    class_count: int = 0
+    """Number of classes."""
+    class_counts: dict[str, list[int]] = Field(default_factory=dict)
+    """Samples per split and class, in the order of classes; left out where there are many."""
+    sample_shape: list[int] = Field(default_factory=list)
+    """Height, width, channels."""
+    rejected: int = 0
+    """Files that could not be used."""
+    first_rejects: list[str] = Field(default_factory=list)
+    """The first of them, with reasons; `dataset.json` names them all."""
+    failures: Annotated[list[FailureRecord], Field(max_length=MAX_FAILURES)] = Field(default_factory=list)
+    """The last failed imports, the newest last."""
+    spec_hash: str = ""
+    """Hash of the spec that was imported."""
+    holders: list[str] = Field(default_factory=list)
+    """Unfinished jobs that use the Dataset."""
+    retry_after: str | None = None
+    """When the next attempt starts, RFC 3339."""
+    start_time: str | None = None
+    """When the import began, RFC 3339."""
+    completion_time: str | None = None
+    """When it ended, RFC 3339."""

@@ -1,0 +1,182 @@
+"""`TrainingJob`: a model, a recipe, the workers that train it, and where its checkpoints go."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from oarlock_api.v1alpha1.pod_template import PodTemplate, Resources
+from oarlock_api.v1alpha1.recipe import Count, RankableMetric, Recipe
+from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH, OBJECT_NAME_PATTERN, RelativePath, ShortText
+from oarlock_api.v1alpha1.volumes import VolumeSpec
+from oarlock_api.wire import WireModel
+
+OarlockName = Annotated[str, Field(min_length=1, max_length=OBJECT_NAME_MAX_LENGTH, pattern=OBJECT_NAME_PATTERN)]
+Seconds = Annotated[int, Field(ge=1, le=31_536_000)]
+ModelName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_.\-]+$")]
+
+
+class DatasetReference(WireModel):
+    """The Dataset to train on."""
+
+    name: OarlockName
+    """Name of a Dataset in the same namespace. The job waits until it is Ready."""
+    version: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[0-9a-f]+$")] | None = None
+    """Version that the data must have. Absent: the one that is Ready when the job is accepted."""
+
+
+class LibraryModel(WireModel):
+    """A model of a library, by its name there."""
+
+    name: ModelName
+    """Name of the model."""
+    weights: ShortText | None = None
+    """Pretrained weights: a file on a volume, or the library's name for them."""
+
+
+class PythonModel(WireModel):
+    """A model made by a function of your own."""
+
+    module: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
+    """Module to import."""
+    factory: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Function in it that returns a torch.nn.Module."""
+    arguments: Annotated[
+        dict[str, Any], Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
+    ] = Field(default_factory=dict)
+    """Keyword arguments of the function."""
+
+
+class InitFrom(WireModel):
+    """Where the first weights come from: a checkpoint of another job, or a safetensors file."""
+
+    job: OarlockName | None = None
+    """A TrainingJob whose best checkpoint is taken."""
+    path: RelativePath | None = None
+    """A safetensors file on the checkpoint volume."""
+
+
+class Model(WireModel):
+    """The model: exactly one of name, torchvision, timm, python."""
+
+    name: ModelName | None = None
+    """A built-in model: lenet, mlp, resnet."""
+    torchvision: LibraryModel | None = None
+    """A model of torchvision."""
+    timm: LibraryModel | None = None
+    """A model of timm."""
+    python: PythonModel | None = None
+    """A model of your own."""
+    init_from: InitFrom | None = None
+    """Where the first weights come from. Absent: they are random."""
+
+
+class Elastic(WireModel):
+    """Bounds between which the number of nodes may change while the job runs."""
+
+    min_nodes: Annotated[int, Field(ge=1, le=1024)]
+    """Fewest nodes with which training goes on."""
+    max_nodes: Annotated[int, Field(ge=1, le=1024)]
+    """Most nodes that the job takes."""
+
+
+class Workers(WireModel):
+    """The pods that train: one a node."""
+
+    nodes: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Number of pods, each on a node of its own if it takes the node's GPUs."""
+    elastic: Elastic | None = None
+    """Bounds between which the number of nodes may change. Absent: it is fixed."""
+    gpus_per_node: Annotated[int, Field(ge=0, le=64)] | None = None
+    """GPUs of each pod; one process runs on each. 0: CPU. Absent: what the administrator configured, as a rule 0."""
+    processes_per_node: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Processes of each pod, on CPU only. Absent: 1."""
+    gpu_resource: Annotated[str, Field(min_length=3, max_length=253, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")] = (
+        "nvidia.com/gpu"
+    )
+    """Resource that a GPU is called on the cluster: another vendor's, or a MIG slice such as nvidia.com/mig-1g.10gb."""
+    resources: Resources | None = None
+    """CPU and memory of each pod."""
+    pod_template: PodTemplate | None = None
+    """What is added to the pods."""
+
+
+class CheckpointInterval(WireModel):
+    """How often to checkpoint: whichever of these comes first."""
+
+    minutes: Annotated[float, Field(gt=0, le=10_080)] | None = None
+    """Minutes since the last checkpoint."""
+    epochs: Count | None = None
+    """Epochs since the last checkpoint."""
+    steps: Count | None = None
+    """Steps since the last checkpoint."""
+
+
+class KeepBest(WireModel):
+    """Keeps the best checkpoint besides the latest ones."""
+
+    metric: RankableMetric
+    """By which metric."""
+
+
+class Checkpoints(WireModel):
+    """When checkpoints are written, which are kept, and where."""
+
+    every: CheckpointInterval | None = None
+    """How often. Absent: every epoch or 10 minutes, whichever comes first."""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 3
+    """How many of the latest checkpoints are kept."""
+    keep_best: KeepBest | None = None
+    """Absent: the best by validation/accuracy is kept."""
+    volume: VolumeSpec = VolumeSpec()
+    """The volume for checkpoints, logs and the exported model."""
+
+
+class RunPolicy(WireModel):
+    """How the run is treated by the operator. These fields may change while the job runs."""
+
+    suspend: bool = False
+    """true checkpoints and removes the pods; back to false resumes."""
+    backoff_limit: Annotated[int, Field(ge=0, le=1000)] = 3
+    """New attempts after failures that count, before the job is Failed."""
+    startup_deadline_seconds: Seconds = 600
+    """Seconds from the creation of the pods to the first step."""
+    progress_deadline_seconds: Seconds = 600
+    """Seconds without a step, a batch of validation or a byte of a checkpoint after which a rank counts as hung."""
+    grace_period_seconds: Annotated[int, Field(ge=5, le=86_400)] = 120
+    """Seconds that the pods get to checkpoint when they are asked to stop."""
+    active_deadline_seconds: Seconds | None = None
+    """Seconds that the job may take from its first pod on, over all attempts. Absent: no limit."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds after which a finished job is deleted. Absent: never."""
+    priority: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
+    """Jobs of a higher priority go first."""
+    queue: OarlockName | None = None
+    """Queue to wait in."""
+
+
+class Script(WireModel):
+    """Any torchrun program, instead of a model and a recipe."""
+
+    command: Annotated[list[ShortText], Field(min_length=1, max_length=256)]
+    """Program and arguments, run by torchrun."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Image that holds the program. Absent: the trainer image."""
+
+
+class TrainingJobSpec(WireModel):
+    """A model to train on a Dataset."""
+
+    dataset: DatasetReference
+    """The Dataset to train on."""
+    model: Model | None = None
+    """The model."""
+    recipe: Recipe = Recipe()
+    """How it is trained."""
+    script: Script | None = None
+    """Any torchrun program, instead of a model and a recipe."""
+    workers: Workers = Workers()
+    """The pods that train."""
+    checkpoints: Checkpoints = Checkpoints()
+    """When checkpoints are written, which are kept, and where."""
+    run_policy: RunPolicy = RunPolicy()
+    """How the run is treated by the operator."""
