@@ -1,0 +1,4 @@
+from control_plane import progress
+
+
+def build(say: progress.Say) -> None: ...

@@ -1,0 +1,4 @@
+from control_plane import progress
+
+
+def download(say: progress.Say) -> None: ...
