@@ -1,0 +1,1 @@
+"""Pod, Service and claim manifests: pure functions from the frozen run to dictionaries."""

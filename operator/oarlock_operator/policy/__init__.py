@@ -1,0 +1,1 @@
+"""Decisions, one small pure file each: observed facts in, a decision out."""

@@ -1,0 +1,1 @@
+"""Planning: from what is observed to what is to be done. Pure: no I/O, no clock."""

@@ -1,0 +1,149 @@
+"""What planning is given: small frozen values made from the cluster's objects, times as seconds since 1970."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from oarlock_api.contract import TerminationRecord, WorkerStatus
+from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedObject:
+    """Metadata that every custom object has."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    created: float
+    deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """As it is on the server: not validated."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedPod:
+    """One pod of a job or of an import, of any attempt."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    """UID of the controlling owner; empty if it has none."""
+    attempt: int
+    rank: int
+    """Node rank: 0 for imports."""
+    run_hash: str
+    phase: str
+    """Pending, Running, Succeeded, Failed, Unknown."""
+    created: float
+    deleting: bool = False
+    delete_by: float | None = None
+    """When the grace period of a deletion ends."""
+    scheduled: bool = False
+    unschedulable: str = ""
+    """The scheduler's message."""
+    node: str = ""
+    ip: str = ""
+    started: float | None = None
+    """When the container started."""
+    waiting_reason: str = ""
+    """Why the container waits: ImagePullBackOff, CreateContainerConfigError, …"""
+    waiting_message: str = ""
+    pod_reason: str = ""
+    """The pod's own reason: Evicted, NodeLost, Preempting, …"""
+    pod_message: str = ""
+    disruption: str = ""
+    """Reason of the condition DisruptionTarget."""
+    exit_code: int | None = None
+    signal: int | None = None
+    container_reason: str = ""
+    """Why the container ended: OOMKilled, Error, …"""
+    finished: float | None = None
+    termination: TerminationRecord | None = None
+    """The validated termination record; None: there is none, or it is not to be trusted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedClaim:
+    """A PersistentVolumeClaim that is referred to."""
+
+    name: str
+    uid: str
+    phase: str
+    """Pending, Bound, Lost."""
+    access_modes: tuple[str, ...]
+    labels: Mapping[str, str]
+    owner_uid: str = ""
+    deleting: bool = False
+    message: str = ""
+    """The latest warning about it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedService:
+    """The headless Service of a job."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    deleting: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedDataset:
+    """A Dataset as a job sees it."""
+
+    object: ObservedObject
+    status: DatasetStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerReport:
+    """The last answer of rank 0's agent."""
+
+    status: WorkerStatus | None
+    """None: it never answered for this attempt."""
+    answered: float | None = None
+    """When it last answered."""
+    failing_since: float | None = None
+    """Since when it does not answer; None: it does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedJob:
+    """Everything that planning a TrainingJob depends on, besides the time and the settings."""
+
+    object: ObservedObject
+    status: TrainingJobStatus
+    pods: tuple[ObservedPod, ...] = ()
+    """Pods of all attempts that belong to this UID, and those of other owners that hold a name of ours."""
+    service: ObservedService | None = None
+    dataset: ObservedDataset | None = None
+    claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
+    """Claims by name: the data's, the checkpoints' and those that the pod template mounts."""
+    report: WorkerReport | None = None
+    lost_nodes: frozenset[str] = frozenset()
+    """Nodes that are not ready or gone."""
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    """Names of children that the server refused to create, with its message."""
+    confirmed: bool = False
+    """Whether pods and claims were just read past the caches."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedImport:
+    """Everything that planning a Dataset depends on, besides the time and the settings."""
+
+    object: ObservedObject
+    status: DatasetStatus
+    pods: tuple[ObservedPod, ...] = ()
+    claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
+    report: WorkerReport | None = None
+    holders: tuple[str, ...] = ()
+    """Names of unfinished jobs that refer to the Dataset."""
+    lost_nodes: frozenset[str] = frozenset()
+    refusals: Mapping[str, str] = field(default_factory=dict)
+    confirmed: bool = False

@@ -1,0 +1,65 @@
+"""What an administrator decides about the operator: read once from the environment that the chart sets."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Self
+
+from oarlock_api.contract import DEFAULT_STATUS_PORT
+
+_PREFIX = "OARLOCK_OPERATOR_"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Settings of the operator; each field is read from `OARLOCK_OPERATOR_<FIELD>`."""
+
+    trainer_image: str = "oarlock-trainer:0.1.0"
+    """Image of worker and import pods whose manifest names none."""
+    namespace: str = ""
+    """Namespace to serve; empty: all of them."""
+    default_gpus_per_node: int = 0
+    """GPUs of a worker pod whose job does not say."""
+    default_storage_class: str = ""
+    """StorageClass of claims whose manifest names none; empty: the cluster's default class."""
+    status_port: int = DEFAULT_STATUS_PORT
+    """Port of the agents."""
+    metrics_port: int = 8080
+    """Port of the operator's own metrics; 0: none."""
+    probe_port: int = 8081
+    """Port of the operator's liveness and readiness probes; 0: none."""
+    resync_seconds: float = 300.0
+    """Seconds between two full comparisons of what is stored with what is there."""
+    progress_min_seconds: float = 5.0
+    """Seconds between two questions to a trainer that makes progress; grows to the next field while nothing changes."""
+    progress_max_seconds: float = 60.0
+    """Most seconds between two questions to a trainer."""
+    progress_write_seconds: float = 30.0
+    """Least seconds between two status writes for a job that differ in progress only."""
+    status_writes_per_second: float = 50.0
+    """Progress-only status writes per second, over all jobs."""
+    retry_delay_seconds: float = 5.0
+    """Seconds before the first new attempt after a failure; doubles with each further one, to ten minutes."""
+    import_workers: int = 2
+    """Processes of an import pod, and its CPU cores, where the Dataset does not say."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the settings.
+
+        Raises:
+            ValueError: if a variable does not hold what its field needs; names the variable and its value.
+        """
+        values: dict[str, object] = {}
+        for field in fields(cls):
+            variable = _PREFIX + field.name.upper()
+            if variable in environment:
+                values[field.name] = _convert(variable, environment[variable], like=field.default)
+        return cls(**values)  # type: ignore[arg-type]  # converted to the type of each default
+
+
+def _convert(variable: str, text: str, *, like: object) -> object:
+    try:
+        return type(like)(text)  # type: ignore[call-arg]  # str, int or float
+    except ValueError:
+        raise ValueError(f"{variable} must be of type {type(like).__name__}, got {text!r}") from None
