@@ -308,7 +308,17 @@ def fit_termination_record(record: TerminationRecord) -> str:
     text = json.dumps(wire, separators=(",", ":"), allow_nan=False)
     if len(text.encode()) <= MAX_TERMINATION_BYTES:
         return text
-    kept = ("contractVersion", "jobUid", "runHash", "attempt", "node", "outcome", "step", "position", "checkpointLatest")
+    kept = (
+        "contractVersion",
+        "jobUid",
+        "runHash",
+        "attempt",
+        "node",
+        "outcome",
+        "step",
+        "position",
+        "checkpointLatest",
+    )
     return json.dumps({key: wire[key] for key in kept if key in wire}, separators=(",", ":"))
 
 

@@ -123,7 +123,9 @@ METRICS: tuple[Metric, ...] = (
 METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
 RANKABLE_METRICS: tuple[str, ...] = tuple(
-    metric.name for metric in METRICS if metric.name.startswith("validation/") and metric.direction is not Direction.NONE
+    metric.name
+    for metric in METRICS
+    if metric.name.startswith("validation/") and metric.direction is not Direction.NONE
 )
 """Metrics by which a checkpoint can be the best one."""
 

@@ -100,6 +100,8 @@ class Run(OpenModel):
     """Hash of data set version, model and recipe: a checkpoint with another one is not resumed."""
     generation: int
     """Generation of the job's spec that was accepted."""
+    accepted: dict[str, Any] = Field(default_factory=dict)
+    """The part of the spec that is frozen, as it was accepted."""
     dataset: RunDataset
     """The data."""
     model: Model

@@ -161,7 +161,9 @@ class TrainingJobStatus(OpenModel):
     """Why, with the culprit and the remedy."""
     conditions: Annotated[list[Condition], Field(max_length=16)] = Field(default_factory=list)
     """Aspects of the state."""
-    run: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] | None = None
+    run: Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})] | None = (
+        None
+    )
     """Everything that the job resolved to when it was accepted; written once."""
     attempt: int = 0
     """Attempt that is running, counted from 0."""

@@ -1,0 +1,336 @@
+"""Fills in every absent field, once: `resolve(job, dataset)` is the frozen run. Pure."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
+from oarlock_api.findings import Finding, InvalidError
+from oarlock_api.run import Run, RunCheckpoints, RunDataset, RunWorkers, content_hash
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.recipe import (
+    Loss,
+    LossName,
+    Optimizer,
+    OptimizerName,
+    RankableMetric,
+    Recipe,
+)
+from oarlock_api.v1alpha1.status import DatasetStatus
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model, TrainingJobSpec, Workers
+from oarlock_api.v1alpha1.volumes import AccessMode, VolumeSpec
+from oarlock_api.zoo import BUILT_IN_MODELS
+
+DEFAULT_EPOCHS = 30.0
+DEFAULT_BATCH_SIZE = 128
+DEFAULT_INTERVAL = CheckpointInterval(epochs=1, minutes=10)
+DEFAULT_KEEP_BEST = KeepBest(metric=RankableMetric("validation/accuracy"))
+_LEARNING_RATES = {OptimizerName.SGD: 0.05}
+_WEIGHT_DECAYS = {OptimizerName.SGD: 0.0005}
+_GIB_PER_CPU_PROCESS = 2
+_GIB_PER_GPU = 16
+_CPUS_PER_GPU = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Defaults:
+    """What the administrator decides where a manifest says nothing."""
+
+    image: str
+    gpus_per_node: int = 0
+    storage_class: str = ""
+    """Empty: the cluster's default class."""
+    status_port: int = DEFAULT_STATUS_PORT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReadyDataset:
+    """A Dataset that is Ready."""
+
+    name: str
+    uid: str
+    task: Task
+    status: DatasetStatus
+
+
+class UnresolvableError(InvalidError):
+    """A valid job and a ready Dataset do not fit each other."""
+
+
+def resolve(
+    spec: TrainingJobSpec,
+    *,
+    name: str,
+    generation: int,
+    dataset: ReadyDataset,
+    defaults: Defaults,
+    checkpoint_claim: str = "",
+    claim_access_modes: Mapping[str, Sequence[str]] | None = None,
+) -> Run:
+    """Return everything that a job resolves to.
+
+    Args:
+        spec: a valid spec.
+        name: the job's name.
+        generation: generation of the spec.
+        dataset: the Dataset that it names, Ready.
+        defaults: what the administrator decides.
+        checkpoint_claim: name of the claim to create if the job names none; by default `<name>-checkpoints`.
+        claim_access_modes: access modes of existing claims, by name, as far as known.
+
+    Raises:
+        UnresolvableError: with everything that does not fit.
+    """
+    workers = _resolve_workers(spec.workers, defaults)
+    recipe = _resolve_recipe(spec.recipe, train_samples=dataset.status.counts.get("train", 0), workers=workers)
+    run_dataset = _describe_dataset(dataset)
+    checkpoints = _resolve_checkpoints(
+        spec, claim=checkpoint_claim or f"{name}-checkpoints", nodes=workers.nodes, defaults=defaults
+    )
+    findings = [
+        *_find_data_misfits(spec, run_dataset),
+        *_find_batch_misfits(recipe, run_dataset, workers),
+        *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
+    ]
+    if findings:
+        raise UnresolvableError(findings)
+    return _freeze(
+        spec, generation=generation, dataset=run_dataset, recipe=recipe, workers=workers, checkpoints=checkpoints
+    )
+
+
+def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
+    """Return the first difference between the spec that was accepted and the one that is there now, if any.
+
+    `runPolicy` may change at any time and is not compared.
+    """
+    return _first_difference("spec", run.accepted, accepted_part(spec))
+
+
+def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
+    """Return the part of a spec that is frozen when a job is accepted."""
+    wire = spec.to_wire()
+    wire.pop("runPolicy", None)
+    return wire
+
+
+def first_difference(path: str, before: Any, after: Any) -> Finding | None:
+    """Return the first difference between two JSON values, in the order of sorted keys."""
+    return _first_difference(path, before, after)
+
+
+def _first_difference(path: str, before: Any, after: Any) -> Finding | None:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in sorted({*before, *after}):
+            finding = _first_difference(f"{path}.{key}", before.get(key), after.get(key))
+            if finding:
+                return finding
+        return None
+    if before == after:
+        return None
+    return Finding(
+        path=path,
+        rule=f"must stay {before!r}, with which the run was accepted",
+        found=repr(after),
+        remedy="set it back, or apply the new spec under another name",
+    )
+
+
+def _resolve_workers(workers: Workers, defaults: Defaults) -> RunWorkers:
+    asked = workers.gpus_per_node
+    gpus = asked if asked is not None else 0 if workers.processes_per_node else defaults.gpus_per_node
+    processes = gpus or workers.processes_per_node or 1
+    resources = workers.resources
+    template = workers.pod_template
+    return RunWorkers(
+        nodes=workers.nodes,
+        processes_per_node=processes,
+        gpus_per_node=gpus,
+        gpu_resource=workers.gpu_resource,
+        cpu=(resources and resources.cpu) or float(gpus * _CPUS_PER_GPU or processes),
+        memory=(resources and resources.memory) or f"{gpus * _GIB_PER_GPU or processes * _GIB_PER_CPU_PROCESS}Gi",
+        image=(template and template.image) or defaults.image,
+        status_port=defaults.status_port,
+        pod_template=template,
+    )
+
+
+def _resolve_recipe(recipe: Recipe, *, train_samples: int, workers: RunWorkers) -> Recipe:
+    batch_size = recipe.batch_size or max(1, min(DEFAULT_BATCH_SIZE, train_samples // 10))
+    world_size = workers.nodes * workers.processes_per_node
+    share = math.ceil(batch_size / world_size)
+    whole_run = {} if recipe.max_steps else {"epochs": recipe.epochs or DEFAULT_EPOCHS}
+    return recipe.model_copy(
+        update={
+            **whole_run,
+            "batch_size": batch_size,
+            "micro_batch_size": min(recipe.micro_batch_size or share, share),
+            "optimizer": _resolve_optimizer(recipe.optimizer),
+            "loss": recipe.loss or Loss(name=LossName.CROSS_ENTROPY),
+        }
+    )
+
+
+def _resolve_optimizer(optimizer: Optimizer) -> Optimizer:
+    given_decay = optimizer.weight_decay
+    decay = given_decay if given_decay is not None else _WEIGHT_DECAYS.get(optimizer.name, 0.01)
+    given_momentum = optimizer.momentum
+    sgd_momentum = given_momentum if given_momentum is not None else 0.9
+    return optimizer.model_copy(
+        update={
+            "learning_rate": optimizer.learning_rate or _LEARNING_RATES.get(optimizer.name, 0.001),
+            "weight_decay": decay,
+            "momentum": sgd_momentum if optimizer.name is OptimizerName.SGD else given_momentum,
+        }
+    )
+
+
+def _describe_dataset(dataset: ReadyDataset) -> RunDataset:
+    status = dataset.status
+    return RunDataset(
+        name=dataset.name,
+        uid=dataset.uid,
+        version=status.version,
+        claim=status.claim,
+        path=status.path,
+        task=dataset.task,
+        sample_shape=status.sample_shape,
+        class_count=status.class_count,
+        train_samples=status.counts.get("train", 0),
+        validation_samples=status.counts.get("validation", 0),
+    )
+
+
+def _resolve_checkpoints(spec: TrainingJobSpec, *, claim: str, nodes: int, defaults: Defaults) -> RunCheckpoints:
+    volume: VolumeSpec = spec.checkpoints.volume
+    default_mode = AccessMode.READ_WRITE_MANY if nodes > 1 else AccessMode.READ_WRITE_ONCE
+    return RunCheckpoints(
+        every=spec.checkpoints.every or DEFAULT_INTERVAL,
+        keep=spec.checkpoints.keep,
+        keep_best=spec.checkpoints.keep_best or DEFAULT_KEEP_BEST,
+        claim=volume.claim or claim,
+        created=volume.claim is None,
+        size=volume.size,
+        storage_class=volume.storage_class or defaults.storage_class or None,
+        access_modes=[str(mode) for mode in volume.access_modes or [default_mode]],
+        retain=volume.retain,
+    )
+
+
+def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[Finding]:
+    wanted = spec.dataset.version
+    if wanted and wanted != dataset.version:
+        yield Finding(
+            path="spec.dataset.version",
+            rule=f"must be the version of Dataset {dataset.name}, {dataset.version}",
+            found=wanted,
+            remedy="drop version, or import the data that you mean",
+        )
+    if dataset.train_samples < 1 or dataset.validation_samples < 1:
+        yield Finding(
+            path="spec.dataset.name",
+            rule="must name a Dataset with training and validation samples",
+            found=f"{dataset.train_samples} and {dataset.validation_samples} in {dataset.name}",
+            remedy="raise split.validation of the Dataset",
+        )
+    if spec.model and spec.model.name:
+        yield from _find_model_misfits(spec.model, dataset)
+
+
+def _find_model_misfits(model: Model, dataset: RunDataset) -> Iterator[Finding]:
+    built_in = BUILT_IN_MODELS[str(model.name)]
+    height, width = (*dataset.sample_shape, 0, 0)[:2]
+    if dataset.task not in built_in.tasks:
+        yield Finding(
+            path="spec.model.name",
+            rule=f"must be a model for {dataset.task}",
+            found=built_in.name,
+            remedy="choose another model",
+        )
+    elif min(height, width) < built_in.min_side:
+        yield Finding(
+            path="spec.model.name",
+            rule=f"must fit the images of Dataset {dataset.name}, {width}x{height} pixels",
+            found=f"{built_in.name}, which needs {built_in.min_side}x{built_in.min_side} or more",
+            remedy="use mlp, or import the images larger (spec.image of the Dataset)",
+        )
+
+
+def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Iterator[Finding]:
+    world_size = workers.nodes * workers.processes_per_node
+    batch_size = recipe.batch_size or 1
+    if batch_size > dataset.train_samples > 0:
+        yield Finding(
+            path="spec.recipe.batchSize",
+            rule=f"must be at most the number of training samples, {dataset.train_samples}",
+            found=str(batch_size),
+            remedy="lower it",
+        )
+    if batch_size < world_size:
+        yield Finding(
+            path="spec.recipe.batchSize",
+            rule=f"must be at least the number of processes, {world_size}",
+            found=str(batch_size),
+            remedy="raise it, or use fewer nodes or processes",
+        )
+
+
+def _find_volume_misfits(
+    spec: TrainingJobSpec, dataset: RunDataset, workers: RunWorkers, access_modes: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    if workers.nodes <= 1:
+        return
+    shared = {AccessMode.READ_WRITE_MANY, AccessMode.READ_ONLY_MANY}
+    data_modes = access_modes.get(dataset.claim)
+    if data_modes is not None and not shared & set(data_modes):
+        yield Finding(
+            path="spec.workers.nodes",
+            rule=f"must be 1 for a Dataset on a {', '.join(data_modes)} volume",
+            found=str(workers.nodes),
+            remedy="import the Dataset with storage.accessModes: [ReadWriteMany]",
+        )
+    claim = spec.checkpoints.volume.claim
+    modes = access_modes.get(claim) if claim else None
+    if modes is not None and AccessMode.READ_WRITE_MANY not in modes:
+        yield Finding(
+            path="spec.checkpoints.volume.claim",
+            rule="must name a ReadWriteMany claim for more than one node",
+            found=f"{claim} with {', '.join(modes)}",
+            remedy="name a claim with ReadWriteMany, or set workers.nodes to 1",
+        )
+
+
+def _freeze(
+    spec: TrainingJobSpec,
+    *,
+    generation: int,
+    dataset: RunDataset,
+    recipe: Recipe,
+    workers: RunWorkers,
+    checkpoints: RunCheckpoints,
+) -> Run:
+    batch_size = recipe.batch_size or 1
+    steps_per_epoch = dataset.train_samples / batch_size
+    steps = recipe.max_steps or max(1, math.ceil((recipe.epochs or DEFAULT_EPOCHS) * steps_per_epoch))
+    model = spec.model or Model()
+    training = {
+        "data": dataset.version,
+        "model": model.to_wire(),
+        "recipe": {key: value for key, value in recipe.to_wire().items() if key not in ("epochs", "maxSteps")},
+    }
+    run = Run(
+        contract_version=CONTRACT_VERSION,
+        hash="",
+        training_hash=content_hash(training),
+        generation=generation,
+        accepted=accepted_part(spec),
+        dataset=dataset,
+        model=model,
+        recipe=recipe,
+        steps=steps,
+        steps_per_epoch=steps_per_epoch,
+        workers=workers,
+        checkpoints=checkpoints,
+    )
+    return run.model_copy(update={"hash": content_hash(run.to_wire())})

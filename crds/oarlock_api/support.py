@@ -1,0 +1,109 @@
+"""What the API declares and nothing acts on yet: refused with "not supported yet", never ignored.
+
+A row goes when the feature comes. Pure.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oarlock_api.findings import Finding
+from oarlock_api.zoo import BUILT_IN_MODELS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unsupported:
+    """One field, or some values of it, that nothing acts on yet."""
+
+    path: str
+    """Dotted path below the object: `spec.recipe.ema`."""
+    remedy: str
+    """What to do instead."""
+    refuses: Callable[[Any], bool] = lambda _value: True
+    """Whether this value is refused; by default, any."""
+
+
+def _other_than(*supported: Any) -> Callable[[Any], bool]:
+    return lambda value: value not in supported
+
+
+_LEAVE_OUT = "leave it out"
+
+TRAINING_JOB: tuple[Unsupported, ...] = (
+    Unsupported(path="spec.script", remedy="use model and recipe"),
+    Unsupported(path="spec.model.torchvision", remedy="use a built-in model by its name"),
+    Unsupported(path="spec.model.timm", remedy="use a built-in model by its name"),
+    Unsupported(path="spec.model.python", remedy="use a built-in model by its name"),
+    Unsupported(path="spec.model.initFrom", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.recipe.optimizer.name", refuses=_other_than("sgd", "adamw"), remedy="use sgd or adamw"),
+    Unsupported(
+        path="spec.recipe.schedule.name",
+        refuses=_other_than("cosine", "step", "fixed"),
+        remedy="use cosine, step or fixed",
+    ),
+    Unsupported(path="spec.recipe.loss.name", refuses=_other_than("crossEntropy"), remedy="use crossEntropy"),
+    Unsupported(path="spec.recipe.loss.classWeights", refuses=_other_than("none"), remedy="use none"),
+    Unsupported(path="spec.recipe.paramGroups", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.recipe.augment.crop", remedy="use shift"),
+    Unsupported(
+        path="spec.recipe.precision", refuses=_other_than("auto", "fp32", "bf16"), remedy="use auto, fp32 or bf16"
+    ),
+    Unsupported(path="spec.recipe.ema", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.recipe.validation.weights", refuses=_other_than("model"), remedy="use model"),
+    Unsupported(path="spec.recipe.earlyStop", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.recipe.parallelism", refuses=_other_than("ddp"), remedy="use ddp"),
+    Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
+    Unsupported(path="spec.workers.elastic", remedy="leave it out; nodes is the number of nodes"),
+    Unsupported(path="spec.runPolicy.ttlSecondsAfterFinished", remedy="leave it out, and delete the job yourself"),
+    Unsupported(path="spec.runPolicy.priority", refuses=_other_than(0), remedy="use 0"),
+    Unsupported(path="spec.runPolicy.queue", remedy=_LEAVE_OUT),
+)
+
+DATASET: tuple[Unsupported, ...] = (
+    Unsupported(path="spec.task", refuses=_other_than("imageClassification"), remedy="use imageClassification"),
+    Unsupported(path="spec.source.http", remedy="put the files on a volume"),
+    Unsupported(path="spec.source.s3", remedy="put the files on a volume"),
+    *(
+        Unsupported(path=f"spec.layout.{layout}", remedy="use folders, csv or idx")
+        for layout in ("textFiles", "kitti", "coco", "pairs", "dicom")
+    ),
+    Unsupported(path="spec.text", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.tabular", remedy=_LEAVE_OUT),
+    Unsupported(
+        path="spec.image.resize", refuses=_other_than("squash", "crop", "fill"), remedy="use squash, crop or fill"
+    ),
+    Unsupported(path="spec.image.encoding", refuses=_other_than("raw"), remedy="use raw"),
+)
+
+
+def find_unsupported(table: tuple[Unsupported, ...], manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a finding for each field in `manifest` that nothing acts on yet."""
+    for row in table:
+        value = _look_up(manifest, row.path)
+        if value is not None and row.refuses(value):
+            yield Finding(path=row.path, rule="is not supported yet", found=_show(value), remedy=row.remedy)
+
+
+def find_unknown_model(manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a finding if the job names a built-in model that does not exist."""
+    name = _look_up(manifest, "spec.model.name")
+    if isinstance(name, str) and name not in BUILT_IN_MODELS:
+        yield Finding(
+            path="spec.model.name",
+            rule="must be a built-in model",
+            found=repr(name),
+            remedy=f"use one of {', '.join(BUILT_IN_MODELS)}",
+        )
+
+
+def _look_up(manifest: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(manifest, Mapping):
+            return None
+        manifest = manifest.get(key)
+    return manifest
+
+
+def _show(value: Any) -> str:
+    return "" if isinstance(value, Mapping | list) else repr(value)
