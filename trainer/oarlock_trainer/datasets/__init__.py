@@ -1,0 +1,20 @@
+"""Data sets on disk: written once by an import, read by every job.
+
+A data set is a folder: Arrow IPC shards, `mean-image.npy`, and `dataset.json`, which is written last and says what the rest must
+be. Everything that knows this format is here; where the samples came from is the business of `oarlock_trainer.importing`.
+No torch: importing and inspecting a data set must work without it.
+"""
+
+from oarlock_trainer.datasets.manifest import DatasetManifest, Reject, ShardFacts
+from oarlock_trainer.datasets.stored import StoredDataset, StoredSplit, open_dataset
+from oarlock_trainer.datasets.writing import write_dataset
+
+__all__ = [
+    "DatasetManifest",
+    "Reject",
+    "ShardFacts",
+    "StoredDataset",
+    "StoredSplit",
+    "open_dataset",
+    "write_dataset",
+]
