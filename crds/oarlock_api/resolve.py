@@ -28,6 +28,8 @@ DEFAULT_INTERVAL = CheckpointInterval(epochs=1, minutes=10)
 DEFAULT_KEEP_BEST = KeepBest(metric=RankableMetric("validation/accuracy"))
 _LEARNING_RATES = {OptimizerName.SGD: 0.05}
 _WEIGHT_DECAYS = {OptimizerName.SGD: 0.0005}
+_NOT_IN_TRAINING_HASH = frozenset({"epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile"})
+"""Fields whose change leaves a checkpoint usable: a longer run, and how the same steps are computed."""
 _GIB_PER_CPU_PROCESS = 2
 _GIB_PER_GPU = 16
 _CPUS_PER_GPU = 4
@@ -317,7 +319,7 @@ def _freeze(
     training = {
         "data": dataset.version,
         "model": model.to_wire(),
-        "recipe": {key: value for key, value in recipe.to_wire().items() if key not in ("epochs", "maxSteps")},
+        "recipe": {key: value for key, value in recipe.to_wire().items() if key not in _NOT_IN_TRAINING_HASH},
     }
     run = Run(
         contract_version=CONTRACT_VERSION,

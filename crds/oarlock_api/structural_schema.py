@@ -58,6 +58,8 @@ def _convert(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     for bound, exclusive in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")):
         if exclusive in node:
             schema |= {bound: node[exclusive], exclusive: True}
+    if "default" in schema:
+        schema["default"] = _without_nulls(schema["default"])
     if "const" in node:
         schema |= {"type": "string", "enum": [node["const"]]}
     if "properties" in node:
@@ -80,6 +82,13 @@ def _inline(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
     # A default of null says that the field may be absent, which the schema says by not requiring it.
     kept = {key: value for key, value in beside.items() if not (key == "default" and value is None)}
     return {**_inline(arms[0], definitions), **kept} if arms else kept
+
+
+def _without_nulls(value: Any) -> Any:
+    """Drop absent fields from a default: an API server refuses null where a type is declared."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def _without_defaults(schema: Schema) -> Schema:

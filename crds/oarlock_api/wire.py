@@ -1,5 +1,6 @@
 """What every object on the wire has in common: camelCase, frozen, unknown fields refused, docstrings as descriptions."""
 
+import json
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -29,7 +30,8 @@ class WireModel(BaseModel):
         Raises:
             pydantic.ValidationError: if `wire` does not fit; `oarlock_api.validation` turns it into findings.
         """
-        return cls.model_validate(wire)
+        # Strict, and by way of JSON: "0.1" is no number to an API server either, while enumerations are texts on the wire.
+        return cls.model_validate_json(json.dumps(wire, default=str), strict=True, by_alias=True, by_name=False)
 
 
 class OpenModel(WireModel):
