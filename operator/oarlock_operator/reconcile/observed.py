@@ -43,6 +43,8 @@ class ObservedPod:
     delete_by: float | None = None
     """When the grace period of a deletion ends."""
     scheduled: bool = False
+    scheduled_at: float | None = None
+    """When a node was found for it."""
     unschedulable: str = ""
     """The scheduler's message."""
     node: str = ""
@@ -113,6 +115,17 @@ class WorkerReport:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """The server's word on a child that it refused to create; forgotten once a child of that name exists."""
+
+    message: str
+    time: float
+    """When it was refused last; planning asks for the child again some time later."""
+    status: int = 403
+    """HTTP status: 403 can change by itself (quota, webhook), 422 cannot (the manifest is invalid)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedJob:
     """Everything that planning a TrainingJob depends on, besides the time and the settings."""
 
@@ -127,10 +140,10 @@ class ObservedJob:
     report: WorkerReport | None = None
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are not ready or gone."""
-    refusals: Mapping[str, str] = field(default_factory=dict)
-    """Names of children that the server refused to create, with its message."""
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    """What the server refused to create, by the child's name."""
     confirmed: bool = False
-    """Whether pods and claims were just read past the caches."""
+    """Whether what the last plan asked to confirm was just read past the caches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,5 +158,5 @@ class ObservedImport:
     holders: tuple[str, ...] = ()
     """Names of unfinished jobs that refer to the Dataset."""
     lost_nodes: frozenset[str] = frozenset()
-    refusals: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
     confirmed: bool = False
