@@ -5,7 +5,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,33 +90,34 @@ def _list_cache() -> Iterator[Binaries]:
 
 
 def _fetch_or_build(say: progress.Say) -> Binaries:
-    waiting = "another test run is getting the control plane's binaries; waiting for it"
+    waiting = "another test run is getting the control plane's programs; waiting for it"
     with cache.hold_lock(cache.find_versions_folder() / "build.lock", on_wait=lambda: say(waiting)):
-        if found := find_in_cache():
-            return found
         failures: list[str] = []
-        ways: list[Callable[[progress.Say], None]] = [envtest.download, debian_build.build]
-        for way in ways:
+        for way in (_do_nothing, envtest.download, debian_build.build):
             try:
                 way(say)
             except ControlPlaneError as error:
                 say(str(error).splitlines()[0])
                 failures.append(str(error))
-                continue
-            if found := find_in_cache():
+            found = find_in_cache()
+            if found and not found.missing:
                 return found
+        if found:
+            return found
     raise ControlPlaneError(_describe_failures(failures))
 
 
+def _do_nothing(_say: progress.Say) -> None:
+    """Whoever held the lock before may have done it all."""
+
+
 def _describe_failures(failures: list[str]) -> str:
-    return "\n".join(
-        [
-            "there is no Kubernetes control plane to test with, and getting one failed:",
-            *(f"- {failure}" for failure in failures),
-            f"Set {ASSETS_ENV} to a folder with {', '.join(COMPONENTS)}, or {KUBECONFIG_ENV} to the kubeconfig of a "
-            "cluster that may be filled with test objects.",
-        ]
+    remedy = (
+        f"Set {ASSETS_ENV} to a folder with {', '.join(COMPONENTS)}, or {KUBECONFIG_ENV} to the kubeconfig of a cluster "
+        "that may be filled with test objects."
     )
+    heading = "there is no Kubernetes control plane to test with, and getting one failed:"
+    return "\n".join([heading, *(f"- {failure}" for failure in failures), remedy])
 
 
 def _sort_key(version: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 import base64
 import ssl
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from control_plane import ports
@@ -30,7 +31,7 @@ _PATIENCE = 60.0
 class Launch:
     """The processes of one control plane in one folder. Components that have no program are left out."""
 
-    def __init__(self, folder: Path, programs: Binaries, settings: Settings) -> None:
+    def __init__(self, folder: Path, programs: Binaries, settings: Settings, *, wanted: Sequence[str]) -> None:
         self.layout = _write_layout(folder, programs)
         self.seconds: dict[str, float] = {}
         self.processes = {
@@ -38,7 +39,7 @@ class Launch:
                 component, build_command(component, program, self.layout, settings), folder / f"{component}.log"
             )
             for component in COMPONENTS
-            if (program := programs.find(component))
+            if component in wanted and (program := programs.find(component))
         }
         self._tls = ssl.create_default_context(cafile=str(self.layout.authority))
         self._api = Api.from_kubeconfig(self.layout.kubeconfig)

@@ -16,7 +16,7 @@ def pick_free_ports(count: int) -> list[int]:
     ports: list[int] = []
     last = _find_first_outgoing_port() - 1
     for _ in range(_TRIES):
-        port = random.randint(_FIRST, last)  # noqa: S311 - no secret
+        port = random.randint(_FIRST, last)
         if port not in ports and is_free(port):
             ports.append(port)
         if len(ports) == count:

@@ -1,6 +1,7 @@
 """Child processes that never outlive the tests: each is started by a thread that lives as long as this process, is killed
 by the kernel when this process is gone, and is only ever ended by its own process id."""
 
+import contextlib
 import functools
 import os
 import queue
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -21,13 +22,26 @@ _Start = Callable[[], subprocess.Popen[bytes]]
 class Process:
     """One component: a program with its log file, started and stopped as often as a test needs."""
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.name, self.command, self.log = name, list(command), log
+        self._environment, self._folder = environment, folder
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int | None:
         return self._child.pid if self._child else None
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._child.poll() if self._child else None
 
     def is_running(self) -> bool:
         return self._child is not None and self._child.poll() is None
@@ -38,7 +52,13 @@ class Process:
             self._child = _run_in_lasting_thread(
                 # A session of its own: Ctrl-C reaches the tests alone, which then stop the components in order.
                 lambda: subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=self._environment,
+                    cwd=self._folder,
+                    start_new_session=True,
                 )
             )
 
@@ -48,12 +68,11 @@ class Process:
             return
         if grace and self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(grace)
-            except subprocess.TimeoutExpired:
-                pass
         if self._child.poll() is None:
-            self._child.kill()
+            # Its own session holds it and what it started itself, such as the compiler's children, and nothing else.
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
         self._child = None
 

@@ -10,7 +10,7 @@ from typing import IO
 
 from control_plane import cache
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made inside, by mkdtemp
+_MEMORY = Path("/dev/shm")
 _LEAST_MEMORY = 512 * 2**20
 _LOCK = "owner.lock"
 

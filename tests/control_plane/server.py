@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from control_plane import binaries, launch, progress, run_folders
 from control_plane.api import Api
-from control_plane.components import APISERVER, CONTROLLER_MANAGER, ETCD, SCHEDULER, Settings
+from control_plane.components import APISERVER, COMPONENTS, CONTROLLER_MANAGER, ETCD, SCHEDULER, Settings
 from control_plane.errors import ControlPlaneError
 from control_plane.features import Feature, find_features
 from control_plane.kubeconfigs import Kubeconfig, read_kubeconfig, write_kubeconfig
@@ -30,7 +30,8 @@ class ControlPlane:
     """Start with `with ControlPlane() as control_plane:`, or with `start()` and `stop()`.
 
     `crds` are in place before the controller manager starts, which then collects their garbage from the first second on;
-    it takes up to 30 seconds to notice those that are made later.
+    it takes up to 30 seconds to notice those that are made later. Fewer `components` start faster: etcd and the API
+    server alone keep objects, but nothing happens to them.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class ControlPlane:
         node_monitor_grace: float = 10,
         eviction_delay: int = 5,
         crds: Sequence[Mapping[str, Any]] = (),
+        components: Sequence[str] = COMPONENTS,
         flags: Mapping[str, Sequence[str]] | None = None,
         say: progress.Say = progress.say,
     ) -> None:
@@ -47,7 +49,7 @@ class ControlPlane:
         )
         self.kubeconfig: Path
         self.api: Api
-        self._crds, self._say = crds, say
+        self._crds, self._wanted, self._say = crds, components, say
         self._external = binaries.find_external_kubeconfig()
         self._folder: run_folders.RunFolder | None = None
         self._launch: launch.Launch | None = None
@@ -213,7 +215,7 @@ class ControlPlane:
     def _start_components(self, programs: binaries.Binaries) -> None:
         began = time.monotonic()
         self._folder = run_folders.RunFolder()
-        self._launch = launch.Launch(self._folder.path, programs, self.settings)
+        self._launch = launch.Launch(self._folder.path, programs, self.settings, wanted=self._wanted)
         self.kubeconfig = self._launch.layout.kubeconfig
         self.api = Api.from_kubeconfig(self.kubeconfig)
         self._launch.start(ETCD)
