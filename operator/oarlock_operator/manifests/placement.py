@@ -1,0 +1,27 @@
+"""Where a pod may run and which image it runs, as its pod template says. Pure."""
+
+from oarlock_api.v1alpha1.pod_template import PodTemplate
+from oarlock_operator.manifests.metadata import Manifest, without_empty
+
+
+def build_placement(template: PodTemplate) -> Manifest:
+    """Return the fields of a pod's spec that decide where and how urgently it runs."""
+    return without_empty(
+        {
+            "schedulerName": template.scheduler_name,
+            "priorityClassName": template.priority_class_name,
+            "runtimeClassName": template.runtime_class_name,
+            "nodeSelector": template.node_selector,
+            "affinity": template.affinity,
+            "tolerations": [toleration.to_wire() for toleration in template.tolerations or ()],
+            "topologySpreadConstraints": template.topology_spread_constraints,
+            "imagePullSecrets": [{"name": name} for name in template.image_pull_secrets or ()],
+        }
+    )
+
+
+def build_image(image: str, template: PodTemplate) -> Manifest:
+    """Return a container's image and when to pull it."""
+    return without_empty(
+        {"image": image, "imagePullPolicy": template.image_pull_policy and str(template.image_pull_policy)}
+    )

@@ -1,0 +1,38 @@
+"""Checks that a run fits where it has to travel: into the status of its object, and into one variable of its pods. Pure."""
+
+import json
+from collections.abc import Iterator
+
+from oarlock_api.contract import MAX_RUN_BYTES
+from oarlock_api.findings import Finding
+from oarlock_api.run import Run
+
+MAX_FROZEN_RUN_BYTES = 8 * 1024
+"""Half of what a status may take; the other half is for what changes."""
+
+
+def find_oversized_run(run: Run) -> Iterator[Finding]:
+    """Yield a finding if a frozen run does not fit into `status.run`.
+
+    A run that does also fits into OARLOCK_RUN, which holds a part of it and may take four times as much.
+    """
+    size = len(json.dumps(run.to_wire(), ensure_ascii=False).encode())
+    if size > MAX_FROZEN_RUN_BYTES:
+        yield Finding(
+            path="spec",
+            rule=f"must resolve to at most {MAX_FROZEN_RUN_BYTES} bytes",
+            found=f"{size}",
+            remedy="move long values of workers.podTemplate (env, affinity, annotations) into a ConfigMap or the image",
+        )
+
+
+def find_oversized_variable(text: str) -> Iterator[Finding]:
+    """Yield a finding if `text` is too long for the variable OARLOCK_RUN."""
+    size = len(text.encode())
+    if size > MAX_RUN_BYTES:
+        yield Finding(
+            path="spec",
+            rule=f"must take at most {MAX_RUN_BYTES} bytes as JSON",
+            found=f"{size}",
+            remedy="shorten the longest texts in it",
+        )

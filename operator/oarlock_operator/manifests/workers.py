@@ -1,0 +1,132 @@
+"""The pods that train: one a node and attempt, built from the frozen run alone. Pure."""
+
+import json
+from collections.abc import Mapping
+
+from oarlock_api import contract
+from oarlock_api.run import Run, build_worker_run
+from oarlock_api.v1alpha1.pod_template import PodTemplate
+from oarlock_api.v1alpha1.training_job import RunPolicy
+from oarlock_operator import names
+from oarlock_operator.manifests.environment import build_environment
+from oarlock_operator.manifests.metadata import (
+    Manifest,
+    Owner,
+    build_labels,
+    build_owner_reference,
+    merge_reserved,
+)
+from oarlock_operator.manifests.placement import build_image, build_placement
+from oarlock_operator.manifests.resources import build_resources, whole_cpus
+from oarlock_operator.manifests.security import build_container_security, build_pod_security
+from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
+
+KILL_MARGIN_SECONDS = 15
+"""Seconds that the agent has beyond the user's grace period, to write the termination record and exit."""
+JOIN_SHARE = 0.8
+"""Share of the startup deadline after which the ranks stop waiting for each other: they know best who is missing."""
+
+
+def build_worker_pod(run: Run, *, owner: Owner, attempt: int, rank: int, policy: RunPolicy) -> Manifest:
+    """Return the pod of one node of an attempt."""
+    workers, template = run.workers, run.workers.pod_template or PodTemplate()
+    mounts = _build_mounts(run)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": names.worker_pod_name(owner.name, owner.uid, attempt=attempt, rank=rank),
+            "namespace": owner.namespace,
+            "labels": merge_reserved(_build_pod_labels(owner, attempt=attempt, rank=rank), template.labels),
+            "annotations": merge_reserved(
+                {
+                    names.RUN_HASH_ANNOTATION: run.hash,
+                    names.GRACE_PERIOD_ANNOTATION: str(policy.grace_period_seconds),
+                },
+                template.annotations,
+            ),
+            "ownerReferences": [build_owner_reference(owner)],
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": policy.grace_period_seconds + KILL_MARGIN_SECONDS,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "hostname": names.worker_hostname(attempt=attempt, rank=rank),
+            "subdomain": names.service_name(owner.name, owner.uid),
+            "securityContext": build_pod_security(),
+            **build_placement(template),
+            "containers": [
+                {
+                    "name": names.TRAINER_CONTAINER,
+                    **build_image(workers.image, template),
+                    "command": ["python", "-m", contract.AGENT_MODULE, "train"],
+                    "env": build_environment(
+                        _build_variables(run, owner=owner, attempt=attempt, rank=rank, policy=policy), template
+                    ),
+                    "ports": [{"name": "status", "containerPort": workers.status_port, "protocol": "TCP"}],
+                    "resources": build_resources(
+                        cpu=workers.cpu,
+                        memory=workers.memory,
+                        gpus=workers.gpus_per_node,
+                        gpu_resource=workers.gpu_resource,
+                    ),
+                    "securityContext": build_container_security(),
+                    "terminationMessagePath": contract.TERMINATION_LOG,
+                    "terminationMessagePolicy": "File",
+                    "volumeMounts": build_volume_mounts(mounts, template),
+                }
+            ],
+            "volumes": build_volumes(mounts, template),
+        },
+    }
+
+
+def format_worker_run(run: Run) -> str:
+    """Return the value of OARLOCK_RUN in worker pods."""
+    return json.dumps(build_worker_run(run).to_wire(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def _build_mounts(run: Run) -> list[ClaimMount]:
+    return [
+        ClaimMount(claim=run.dataset.claim, path=contract.DATA_MOUNT, read_only=True),
+        ClaimMount(claim=run.checkpoints.claim, path=contract.RUNS_MOUNT, read_only=False),
+    ]
+
+
+def _build_pod_labels(owner: Owner, *, attempt: int, rank: int) -> dict[str, str]:
+    return {
+        **build_labels(owner, component="worker"),
+        names.UID_LABEL: owner.uid,
+        names.ROLE_LABEL: names.WORKER_ROLE,
+        names.ATTEMPT_LABEL: str(attempt),
+        names.RANK_LABEL: str(rank),
+    }
+
+
+def _build_variables(run: Run, *, owner: Owner, attempt: int, rank: int, policy: RunPolicy) -> Mapping[str, str]:
+    workers = run.workers
+    endpoint = names.rendezvous_endpoint(owner.name, owner.uid, attempt=attempt) if workers.nodes > 1 else ""
+    return {
+        contract.CONTRACT_VERSION_ENV: str(run.contract_version),
+        contract.RUN_ENV: format_worker_run(run),
+        contract.JOB_UID_ENV: owner.uid,
+        contract.RUN_HASH_ENV: run.hash,
+        contract.ATTEMPT_ENV: str(attempt),
+        contract.NODES_ENV: str(workers.nodes),
+        contract.NODE_RANK_ENV: str(rank),
+        contract.PROCESSES_PER_NODE_ENV: str(workers.processes_per_node),
+        contract.CPUS_ENV: str(whole_cpus(workers.cpu)),
+        contract.RENDEZVOUS_ENDPOINT_ENV: endpoint,
+        contract.RENDEZVOUS_ID_ENV: names.rendezvous_id(owner.uid, attempt=attempt),
+        contract.JOIN_TIMEOUT_SECONDS_ENV: str(max(1, int(policy.startup_deadline_seconds * JOIN_SHARE))),
+        contract.PROGRESS_DEADLINE_SECONDS_ENV: str(policy.progress_deadline_seconds),
+        contract.GRACE_PERIOD_SECONDS_ENV: str(policy.grace_period_seconds),
+        contract.STATUS_PORT_ENV: str(workers.status_port),
+        contract.TERMINATION_LOG_ENV: contract.TERMINATION_LOG,
+        contract.DATA_DIR_ENV: f"{contract.DATA_MOUNT}/{run.dataset.path}",
+        contract.RUN_DIR_ENV: f"{contract.RUNS_MOUNT}/{owner.uid}",
+        contract.SCRATCH_DIR_ENV: contract.SCRATCH_MOUNT,
+        "HOME": contract.SCRATCH_MOUNT,
+        "TMPDIR": contract.SCRATCH_MOUNT,
+    }
