@@ -1,0 +1,60 @@
+"""The volumes of a pod as folders of this machine: emptyDir in the pod's own folder, claims where they are bound.
+
+Nothing is really mounted: the node translates the paths in the pod's variables (`environment.translate_paths`).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108  # the pod's mount of it, not a temporary file
+TERMINATION_FILE = "termination-log"
+
+FindClaim = Callable[[str], Awaitable[Path | None]]
+"""Returns the folder of a claim, or None while it is not bound."""
+
+
+class UnsupportedVolumeError(Exception):
+    """The pod has a volume that a machine without containers cannot give it."""
+
+
+async def prepare_mounts(
+    pod: Mapping[str, Any], container: Mapping[str, Any], *, folder: Path, find_claim: FindClaim
+) -> dict[str, Path] | None:
+    """Return folders by the path at which the pod sees them; None while a claim is not bound.
+
+    Raises:
+        UnsupportedVolumeError: names the volume and its kind.
+    """
+    volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes", ())}
+    mounts = {container.get("terminationMessagePath", "/dev/termination-log"): folder / TERMINATION_FILE}
+    for mount in container.get("volumeMounts", ()):
+        path = mount["mountPath"].rstrip("/") or "/"
+        if path == SHARED_MEMORY:
+            continue  # the machine's own is at the same place
+        source = await _find_folder(volumes.get(mount["name"], {}), folder, find_claim)
+        if source is None:
+            return None
+        mounts[path] = _enter(source, mount.get("subPath", ""))
+    return mounts
+
+
+async def _find_folder(volume: Mapping[str, Any], folder: Path, find_claim: FindClaim) -> Path | None:
+    if claim := volume.get("persistentVolumeClaim"):
+        return await find_claim(str(claim["claimName"]))
+    if "emptyDir" in volume:
+        empty = folder / "volumes" / str(volume["name"])
+        empty.mkdir(parents=True, exist_ok=True)
+        return empty
+    kind = next((key for key in volume if key != "name"), "nothing")
+    name = volume.get("name", "?")
+    raise UnsupportedVolumeError(f"the volume {name} is a {kind}; on one machine there are claims and emptyDir only")
+
+
+def _enter(folder: Path, inside: str) -> Path:
+    if ".." in PurePosixPath(inside).parts or inside.startswith("/"):
+        raise UnsupportedVolumeError(f"subPath must stay inside its volume, got {inside!r}")
+    if not inside:
+        return folder
+    (folder / inside).mkdir(parents=True, exist_ok=True)
+    return folder / inside
