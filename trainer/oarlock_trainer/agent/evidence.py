@@ -1,0 +1,56 @@
+"""All that is known when one try is over: what the verdict is given. Values only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from oarlock_api.contract import Failure, Outcome
+from oarlock_trainer.agent.deadlines import Hang
+from oarlock_trainer.agent.process_tree import ProcessEnd
+from oarlock_trainer.rank_record import RankReading
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """One life of torchrun, or of an import, from its start until nothing of it was alive."""
+
+    program: str
+    """What ran: torchrun, or the importer."""
+    node: int
+    nodes: int
+    processes: int
+    readings: Mapping[int, RankReading] = field(default_factory=dict)
+    """Last reading of each local rank that has a record."""
+    ends: Mapping[int, ProcessEnd] = field(default_factory=dict)
+    """How each local rank ended on its own: not those that the agent killed."""
+    launcher_end: ProcessEnd | None = None
+    """How torchrun ended on its own; None for an import, whose one process is the rank."""
+    hang: Hang | None = None
+    oom_kills: int = 0
+    """Processes of the pod that the OOM killer took during this try."""
+    stopping: bool = False
+    """Whether the pod was asked to stop."""
+    grace_expired: bool = False
+    """Whether ranks had to be killed at the end of the grace period."""
+    last_lines: Sequence[str] = ()
+    """The end of what was printed."""
+    unkillable: str = ""
+    """What could not be killed, if anything: nothing may be started beside it."""
+
+    @property
+    def first_rank(self) -> int:
+        return self.node * self.processes
+
+    @property
+    def outcomes(self) -> list[Outcome | None]:
+        """Outcome of each local rank, None where it recorded none."""
+        readings = (self.readings.get(rank) for rank in range(self.processes))
+        return [reading.outcome if reading else None for reading in readings]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """How a try, and so perhaps the pod, ended."""
+
+    outcome: Outcome
+    failure: Failure | None = None
+    warnings: tuple[str, ...] = ()

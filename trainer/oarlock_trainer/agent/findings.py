@@ -1,0 +1,133 @@
+"""The words of failures: what was found, where, and what to do about it. Pure."""
+
+import signal
+from dataclasses import replace
+
+from oarlock_api.contract import EXIT_SUCCESS, Cause, Failure, Outcome, PodPhase
+from oarlock_trainer.agent.deadlines import Hang
+from oarlock_trainer.agent.evidence import Evidence
+from oarlock_trainer.agent.process_tree import ProcessEnd
+from oarlock_trainer.rank_record import RankReading
+
+MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers"
+_LOG_REMEDY = "read the log of this attempt on the checkpoint volume; its end is in the detail"
+_SIGNAL_REMEDIES = {
+    signal.SIGKILL: "see what killed it: the node's memory, an administrator, or a limit of the container",
+    signal.SIGSEGV: "a native library crashed: its stack is in the log; try another version of it or of the image",
+    signal.SIGABRT: "a native library gave up: its message is in the log, NCCL's watchdog among them",
+    signal.SIGBUS: "shared memory or a mapped file is gone: enlarge /dev/shm, check the data volume",
+}
+_DETAIL_LINES = 30
+
+
+def complete_reported(failure: Failure, evidence: Evidence, local_rank: int) -> Failure:
+    """Add to a rank's own report where and when it was made."""
+    reading = evidence.readings[local_rank]
+    return replace(
+        failure,
+        rank=reading.rank if failure.rank is None else failure.rank,
+        node=evidence.node if failure.node is None else failure.node,
+        phase=failure.phase or reading.phase,
+        step=reading.step if failure.step is None else failure.step,
+        detail=failure.detail or _build_detail(evidence),
+    )
+
+
+def build_death(evidence: Evidence, local_rank: int, end: ProcessEnd, *, cause: Cause) -> Failure:
+    """Describe a rank that ended without reporting why."""
+    reading = evidence.readings.get(local_rank)
+    remedy = _SIGNAL_REMEDIES.get(end.signal, _LOG_REMEDY) if end.signal is not None else _LOG_REMEDY  # type: ignore[call-overload]
+    return Failure(
+        cause=cause,
+        message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.",
+        remedy=remedy,
+        rank=evidence.first_rank + local_rank,
+        node=evidence.node,
+        phase=reading.phase if reading else PodPhase.STARTING,
+        step=reading.step if reading else None,
+        exit_code=end.code,
+        signal=end.signal,
+        detail=_build_detail(evidence),
+    )
+
+
+def build_hung(evidence: Evidence, hang: Hang) -> Failure:
+    """Describe a rank, or torchrun itself, that made no progress."""
+    who = evidence.program if hang.local_rank is None else _name_rank(evidence, hang.local_rank)
+    place = f" in phase {hang.phase}" + ("" if hang.step is None else f" after step {hang.step}")
+    why = "; its process is stopped (SIGSTOP or a debugger)" if hang.stopped else ""
+    return Failure(
+        cause=Cause.HUNG,
+        message=f"{who} made no progress for {hang.seconds:.0f} s{place}{why}.",
+        remedy=("the stack of the hung process is in the detail" if hang.local_rank is not None else _LOG_REMEDY)
+        + "; if the phase is only slow, raise runPolicy.progressDeadlineSeconds",
+        rank=None if hang.local_rank is None else evidence.first_rank + hang.local_rank,
+        node=evidence.node,
+        phase=hang.phase,
+        step=hang.step,
+        detail=_build_detail(evidence),
+    )
+
+
+def build_launcher_failure(evidence: Evidence) -> Failure | None:
+    """Describe torchrun's, or the importer's, own bad end, if it had one."""
+    end = evidence.launcher_end
+    if end is None or end.code == EXIT_SUCCESS:
+        return None
+    nobody_started = not evidence.ends and not evidence.readings
+    if nobody_started and evidence.nodes > 1 and end.code is not None:
+        return _build_rendezvous_failure(evidence, end)
+    return Failure(
+        cause=Cause.UNKNOWN if end.code is not None else Cause.PROCESS_KILLED,
+        message=f"{evidence.program} on node {evidence.node} {end.describe()}"
+        + (" before any rank could start." if nobody_started else "."),
+        remedy=_LOG_REMEDY if end.code is not None else _SIGNAL_REMEDIES[signal.SIGKILL],
+        node=evidence.node,
+        phase=PodPhase.STARTING if nobody_started else "",
+        exit_code=end.code,
+        signal=end.signal,
+        detail=_build_detail(evidence),
+    )
+
+
+def build_unexplained(evidence: Evidence) -> Failure:
+    """Describe an end that nothing explains: say so rather than guess."""
+    unfinished = [rank for rank, outcome in enumerate(evidence.outcomes) if outcome is not Outcome.SUCCEEDED]
+    who = ", ".join(
+        _name_rank(evidence, rank) + _describe_place(evidence.readings.get(rank)) for rank in unfinished[:3]
+    )
+    return Failure(
+        cause=Cause.UNKNOWN,
+        message=f"{evidence.program} on node {evidence.node} ended without an error, yet not all work was finished: {who}.",
+        remedy=_LOG_REMEDY,
+        node=evidence.node,
+        detail=_build_detail(evidence),
+    )
+
+
+def _build_rendezvous_failure(evidence: Evidence, end: ProcessEnd) -> Failure:
+    return Failure(
+        cause=Cause.RENDEZVOUS_FAILED,
+        message=f"Node {evidence.node} of {evidence.nodes} did not join the others within the join timeout.",
+        remedy="see that all pods of the job are scheduled and running, and that a NetworkPolicy lets them reach one another",
+        node=evidence.node,
+        phase=PodPhase.RENDEZVOUS,
+        exit_code=end.code,
+        detail=_build_detail(evidence),
+    )
+
+
+def _name_rank(evidence: Evidence, local_rank: int) -> str:
+    reading = evidence.readings.get(local_rank)
+    process = f" (process {reading.pid})" if reading else ""
+    return f"Rank {evidence.first_rank + local_rank} on node {evidence.node}{process}"
+
+
+def _describe_place(reading: RankReading | None) -> str:
+    if reading is None:
+        return " before it could report"
+    return f" in phase {reading.phase}" + ("" if reading.step is None else f" after step {reading.step}")
+
+
+def _build_detail(evidence: Evidence) -> str:
+    return "\n".join(evidence.last_lines[-_DETAIL_LINES:])

@@ -1,0 +1,68 @@
+"""What the kernel says about processes, read from /proc. Each reader returns None for a process that is gone."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+# Fields of /proc/PID/stat, counted from the one after the process name.
+_STATE, _PARENT, _EXIT_STATUS = 0, 1, 49
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessState:
+    """One line of /proc/PID/stat."""
+
+    parent: int
+    state: str
+    """R, S, D (waits for a device), T (stopped), Z (ended, not yet reaped) …"""
+    wait_status: int | None
+    """How it ended, as `waitpid` would say, while it is a zombie."""
+
+
+def read_state(pid: int) -> ProcessState | None:
+    try:
+        line = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return None
+    values = line.rpartition(")")[2].split()  # a process name may hold spaces and brackets
+    state = values[_STATE]
+    wait_status = int(values[_EXIT_STATUS]) if state == "Z" and len(values) > _EXIT_STATUS else None
+    return ProcessState(parent=int(values[_PARENT]), state=state, wait_status=wait_status)
+
+
+def read_resident_bytes(pid: int) -> int | None:
+    try:
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+    except (OSError, IndexError):
+        return None
+
+
+def read_environment(pid: int) -> dict[str, str] | None:
+    try:
+        content = (_PROC / str(pid) / "environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return None
+    return dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
+
+
+def list_children(parent: int) -> list[int]:
+    return [pid for pid, its_parent in _read_parents().items() if its_parent == parent]
+
+
+def list_descendants(ancestor: int) -> list[int]:
+    """Return all processes below `ancestor`, the nearest first."""
+    parents = _read_parents()
+    found: list[int] = []
+    generation = [ancestor]
+    while generation:
+        generation = [pid for pid, parent in parents.items() if parent in generation]
+        found += generation
+    return found
+
+
+def _read_parents() -> dict[int, int]:
+    pids = [int(entry) for entry in os.listdir(_PROC) if entry.isdigit()]  # noqa: PTH208  # ten times faster than iterdir
+    states = ((pid, read_state(pid)) for pid in pids)
+    return {pid: state.parent for pid, state in states if state is not None}

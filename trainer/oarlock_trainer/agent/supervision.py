@@ -1,0 +1,120 @@
+"""The main loop of a pod: try, decide, try again in place where that can help, and end with a verdict."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from oarlock_api.contract import Outcome, PodPhase
+from oarlock_trainer.agent import rendezvous, tries
+from oarlock_trainer.agent.config import AgentConfig, Mode
+from oarlock_trainer.agent.evidence import Evidence, Verdict
+from oarlock_trainer.agent.log_tee import LogTee
+from oarlock_trainer.agent.progress import Progress
+from oarlock_trainer.agent.retries import RetryBudget
+from oarlock_trainer.agent.status import Board
+from oarlock_trainer.agent.stopping import StopRequest
+from oarlock_trainer.agent.verdict import decide_verdict
+from oarlock_trainer.rank_record import RankReading
+
+
+class Supervisor:
+    """Runs the child until there is a verdict on the pod, and keeps the board up to date meanwhile."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        stop: StopRequest,
+        board: Board,
+        tee: LogTee,
+        launcher: Sequence[str] | None = None,
+    ) -> None:
+        """`launcher` replaces torchrun's, or the importer's, own command line."""
+        self._config, self._stop, self._board, self._tee, self._launcher = config, stop, board, tee, launcher
+        self._budget = RetryBudget(nodes=config.nodes)
+        self._warnings: list[str] = []
+        self._earlier = Progress()
+        """Progress of the tries before the present one."""
+
+    def run(self, environment: Mapping[str, str]) -> Verdict:
+        """Return how the pod ended; nothing of what it ran is alive then.
+
+        Raises:
+            TrainerError: if node 0 is not found.
+            OSError: if the scratch folder cannot be written or the program cannot be started.
+        """
+        tries.clear_records(self._config)
+        self._find_node_zero()
+        while not self._stop.requested:
+            evidence = self._try_once(environment)
+            verdict = decide_verdict(evidence)
+            self._budget = self._budget.observe(self._measure_progress())
+            if evidence.unkillable or not self._budget.allows(verdict):
+                return verdict
+            self._prepare_retry(verdict)
+        return Verdict(outcome=Outcome.SUSPENDED)
+
+    def _try_once(self, environment: Mapping[str, str]) -> Evidence:
+        attempt = tries.Try(
+            self._config,
+            retry=self._budget.retries,
+            launcher=self._launcher,
+            stop=self._stop,
+            tee=self._tee,
+            on_look=self._show,
+        )
+        self._show({}, {})
+        evidence = attempt.run(environment)
+        self._show(evidence.readings, {})
+        self._earlier = self._board.snapshot.progress
+        if evidence.unkillable:
+            self._warnings.append(evidence.unkillable)
+        return evidence
+
+    def _prepare_retry(self, verdict: Verdict) -> None:
+        message = verdict.failure.message if verdict.failure else ""
+        delay = self._budget.delay
+        self._budget = self._budget.spend()
+        self._warnings.append(f"Started again in place ({self._budget.retries}): {message}")
+        self._tee.say(f"{message} Starting again in place in {delay:.0f} s, retry {self._budget.retries}.")
+        self._show({}, {})
+        deadline = time.monotonic() + delay
+        while not self._stop.requested and time.monotonic() < deadline:
+            self._stop.wait(min(tries.TICK_SECONDS, deadline - time.monotonic()))
+            self._board.ticked_at = time.monotonic()
+
+    def _find_node_zero(self) -> None:
+        if self._config.nodes == 1 or self._config.node == 0:
+            return
+        self._board.show(phase=PodPhase.RENDEZVOUS, now=time.time())
+        rendezvous.wait_for_name(
+            self._config.rendezvous_endpoint,
+            timeout=self._config.join_timeout,
+            wait=self._stop.wait,
+            is_stopped=lambda: self._stop.requested,
+        )
+
+    def _measure_progress(self) -> int:
+        progress = self._earlier
+        return progress.position if self._config.mode is Mode.IMPORT else progress.safe_step
+
+    def _show(self, readings: Mapping[int, RankReading], resident_bytes: Mapping[int, int]) -> None:
+        first = readings.get(0)
+        self._board.ticked_at = time.monotonic()
+        self._board.show(
+            phase=self._choose_phase(first),
+            now=time.time(),
+            progress=self._earlier.updated(first),
+            readings=dict(readings),
+            resident_bytes=dict(resident_bytes),
+            retries=self._budget.retries,
+            warnings=(*self._warnings, *self._tee.warnings),
+        )
+
+    def _choose_phase(self, first: RankReading | None) -> PodPhase:
+        if self._stop.requested:
+            return PodPhase.SUSPENDING
+        if first is not None:
+            return first.phase
+        if self._budget.retries:
+            return PodPhase.RETRYING
+        return PodPhase.RENDEZVOUS if self._config.nodes > 1 else PodPhase.STARTING
