@@ -18,10 +18,8 @@ import psutil
 import pytest
 from control_plane import run_folders, tools
 from control_plane.api import Api
-from control_plane.binaries import KUBECONFIG_ENV, find_in_assets
+from control_plane.binaries import KUBECONFIG_ENV
 from control_plane.components import APISERVER, ETCD
-from control_plane.debian_build import check_machine
-from control_plane.debian_packages import add_source_lines, add_source_types
 from control_plane.errors import ControlPlaneError
 from control_plane.server import ControlPlane
 
@@ -34,6 +32,7 @@ pytestmark = [
 
 _OWNER_SCRIPT = """
 import json, time
+from control_plane.progress import Progress
 from control_plane.server import ControlPlane
 control_plane = ControlPlane().start()
 print(json.dumps({"pids": list(control_plane.pids.values()), "folder": str(control_plane.folder)}), flush=True)
@@ -160,6 +159,17 @@ def test_data_is_kept_when_the_apiserver_restarts(control_plane: ControlPlane, n
     assert control_plane.api.exists(f"{path}/kept")
 
 
+def test_requests_hang_when_the_apiserver_is_paused(control_plane: ControlPlane) -> None:
+    control_plane.pause(APISERVER)
+    try:
+        with pytest.raises(TimeoutError):
+            control_plane.api.ask("GET", "/version", timeout=0.5)
+    finally:
+        control_plane.resume(APISERVER)
+
+    assert control_plane.api.exists("/version")
+
+
 def test_watch_is_cut_off_when_the_network_drops(control_plane: ControlPlane) -> None:
     with control_plane.flaky_network() as (network, kubeconfig), _open_watch(kubeconfig) as watch:
         watch.readline()
@@ -257,49 +267,6 @@ def test_watchers_of_a_node_mark_it_lost_when_it_stays_silent() -> None:
             control_plane.api.create("/api/v1/nodes", _build_node(name))
 
         _wait_until(lambda: _read_ready_condition(control_plane, "lost") == "Unknown", seconds=15)
-
-
-@pytest.mark.parametrize(
-    ("line", "kept"),
-    [
-        ("deb http://mirror/debian bookworm main contrib", True),
-        ("deb [signed-by=/key arch=amd64] http://mirror/debian bookworm-updates main", True),
-        ("# deb http://mirror/debian bookworm main", False),
-        ("deb http://mirror/other bookworm-other main", False),
-        ("deb http://mirror/other bookworm stable", False),
-        ("deb http://mirror/debian trixie main", False),
-    ],
-    ids=["plain", "options", "comment", "other publisher", "other section", "other release"],
-)
-def test_source_line_gets_its_twin_when_it_is_debians_own(line: str, kept: bool) -> None:  # noqa: FBT001
-    expected = f"{line}\n{line.replace('deb ', 'deb-src ', 1)}\n" if kept else ""
-
-    assert add_source_lines(f"{line}\n", "bookworm") == expected
-
-
-def test_source_stanza_gets_both_types_when_it_is_debians_own() -> None:
-    ours = "Types: deb\nURIs: http://mirror/debian\nSuites: bookworm bookworm-updates\nComponents: main"
-    other = "Types: deb\nURIs: http://mirror/other\nSuites: other\nComponents: main"
-    disabled = f"{ours}\nEnabled: no"
-    text = "\n\n".join(["# a comment\n" + ours, other, disabled])
-
-    assert add_source_types(text, "bookworm") == ours.replace("Types: deb", "Types: deb deb-src")
-
-
-def test_error_names_the_machine_when_it_cannot_build(tmp_path: Path) -> None:
-    (tmp_path / "os-release").write_text("ID=other\nVERSION_CODENAME=other\n")
-
-    with pytest.raises(ControlPlaneError, match="needs Debian bookworm"):
-        check_machine(tmp_path, tmp_path / "os-release")
-
-
-def test_error_names_the_variable_when_the_assets_lack_a_program(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-
-    with pytest.raises(ControlPlaneError, match="has no etcd and no kube-apiserver"):
-        find_in_assets()
 
 
 def test_existing_cluster_is_used_and_left_alone_when_its_kubeconfig_is_named(

@@ -69,6 +69,9 @@ def build_etcd_flags(layout: Layout, _settings: Settings) -> list[str]:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=oarlock-test={peer}",
+        # One member elects itself: no reason to wait a second for others.
+        "--heartbeat-interval=10",
+        "--election-timeout=100",
         "--snapshot-count=10000",
         "--log-level=warn",
         "--logger=zap",

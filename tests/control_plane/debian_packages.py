@@ -14,6 +14,7 @@ Dir::Cache "{folder}/cache/";
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "{folder}/sources/";
 APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
 """
 
 
@@ -46,7 +47,7 @@ class PackageFetcher:
 
     def _apt(self, *arguments: str) -> None:
         environment = {"APT_CONFIG": str(self._folder / "apt.conf"), "LC_ALL": "C.UTF-8"}
-        self._steps.run(["apt-get", "--quiet", *arguments], environment=environment, folder=self.downloads)
+        self._steps.run(["apt-get", *arguments, "--quiet"], environment=environment, folder=self.downloads)
 
 
 def read_sources(etc: Path, release: str) -> dict[str, str]:

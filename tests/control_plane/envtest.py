@@ -27,6 +27,7 @@ _CHECKSUMS = {
 }
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CONNECT_SECONDS = 4
+_SMALL = 2**20
 
 
 def download(say: progress.Say = progress.say) -> None:
@@ -88,6 +89,7 @@ def _check_program(program: Path, checksum: str) -> None:
 
 def _fetch(url: str, target: Path, say: progress.Say) -> None:
     with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer, target.open("wb") as file:
-        if not url.endswith("256"):
-            say(f"downloading {url}")
+        size = int(answer.headers.get("Content-Length") or 0)
+        if size > _SMALL:
+            say(f"downloading {url} ({size / 2**20:.0f} MB)")
         shutil.copyfileobj(answer, file, 1 << 20)

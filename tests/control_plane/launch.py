@@ -3,7 +3,7 @@
 import base64
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from control_plane import ports
@@ -26,6 +26,9 @@ from control_plane.processes import Process
 from control_plane.readiness import is_serving, wait_for
 
 _PATIENCE = 60.0
+# The first start waits a second or two in these before it calls itself ready. Requests of cluster administrators, such as
+# controller manager and scheduler are here, need neither the default roles nor the default priority classes.
+_FIRST_START_ONLY = ("rbac/bootstrap-roles", "scheduling/bootstrap-system-priority-classes")
 
 
 class Launch:
@@ -69,13 +72,17 @@ class Launch:
             process.check()
 
     def wait_until_serving(self, component: str) -> None:
-        wait_for(
-            f"{component} serves",
-            lambda: self._is_serving(component),
-            check=self.check,
-            describe=self.processes[component].build_log_excerpt,
-            timeout=_PATIENCE,
-        )
+        """Return when a component answers its health check, the API server already to administrators only."""
+        self._wait(component, f"{component} serves", lambda: self._is_serving(component))
+
+    def wait_until_ready(self) -> None:
+        """Return when the API server serves everybody."""
+        if APISERVER in self.processes:
+            self._wait(APISERVER, f"{APISERVER} is ready", lambda: self._answers("/readyz"))
+
+    def _wait(self, component: str, what: str, is_true: Callable[[], bool]) -> None:
+        describe = self.processes[component].build_log_excerpt
+        wait_for(what, is_true, check=self.check, describe=describe, timeout=_PATIENCE)
 
     def describe(self) -> str:
         return "\n".join(process.build_log_excerpt(8) for process in self.processes.values())
@@ -84,16 +91,16 @@ class Launch:
         if component == ETCD:
             return is_serving(self.layout.etcd_port, "/health", tls=None)
         if component == APISERVER:
-            return self._is_api_ready()
+            return self._answers("/readyz?" + "&".join(f"exclude=poststarthook/{name}" for name in _FIRST_START_ONLY))
         port = {
             CONTROLLER_MANAGER: self.layout.controller_manager_port,
             SCHEDULER: self.layout.scheduler_port,
         }[component]
         return is_serving(port, "/healthz", tls=self._tls)
 
-    def _is_api_ready(self) -> bool:
+    def _answers(self, path: str) -> bool:
         try:
-            return self._api.ask("GET", "/readyz").ok
+            return self._api.ask("GET", path).ok
         except OSError:
             return False
 

@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from pathlib import Path
 from control_plane.errors import ControlPlaneError
 
 _WRAPPER = Path(__file__).with_name("die_with_parent.py")
+# Three lines for each of the API server's connections to etcd, again and again.
+_NOISE = re.compile(r"\] (parsed scheme: |ccResolverWrapper: |ClientConn switching )")
 _Start = Callable[[], subprocess.Popen[bytes]]
 
 
@@ -89,7 +92,7 @@ class Process:
             raise ControlPlaneError(f"{self.name} ended with {self._describe_exit()}.\n{self.build_log_excerpt()}")
 
     def build_log_excerpt(self, lines: int = 20) -> str:
-        tail = self.read_log().splitlines()[-lines:]
+        tail = [line for line in self.read_log().splitlines() if not _NOISE.search(line)][-lines:]
         return f"The last lines of {self.log}:\n" + "\n".join(f"  {line}" for line in tail)
 
     def _describe_exit(self) -> str:

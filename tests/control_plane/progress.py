@@ -1,6 +1,7 @@
 """What the harness says while it works: on a terminal a live line, elsewhere a line now and then. Always on standard error,
 so that the output of a command stays its own."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -76,6 +77,7 @@ class Progress:
     def _show(self, line: str) -> None:
         self._shown = time.monotonic()
         if self._stream.isatty():
+            line = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be overwritten
             # Blanks wipe what a longer line left behind.
             self._stream.write("\r" + line.ljust(self._live_width))
             self._live_width = len(line)

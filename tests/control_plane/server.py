@@ -222,6 +222,7 @@ class ControlPlane:
         self._launch.start(APISERVER)
         self._create_crds()
         self._launch.start(CONTROLLER_MANAGER, SCHEDULER)
+        self._launch.wait_until_ready()
         if CONTROLLER_MANAGER in self.components:
             self._wait_for_default_account("default")
         took = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in self._launch.seconds.items())
