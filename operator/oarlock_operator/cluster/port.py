@@ -43,6 +43,13 @@ class RefusedError(ClusterError):
 class UnavailableError(ClusterError):
     """The server did not answer, or asked to come back later."""
 
+    def __init__(
+        self, message: str, *, reference: Reference | None = None, status: int = 0, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(message, reference=reference, status=status)
+        self.retry_after = retry_after
+        """Seconds that the server asked to wait."""
+
 
 class Change(StrEnum):
     """What happened to an object."""

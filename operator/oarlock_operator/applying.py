@@ -1,0 +1,243 @@
+"""Doing what a plan says, in its order: the status first, and the rest only after the server has acknowledged it.
+
+Whatever happens on the way, stopping here and planning again is right: names, UIDs and resource versions make every step
+harmless when it is repeated, and refused when it is out of date.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from oarlock_operator import names, observing
+from oarlock_operator.clock import Clock
+from oarlock_operator.cluster.port import (
+    AlreadyExistsError,
+    Cluster,
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+    Object,
+    RefusedError,
+)
+from oarlock_operator.errors import PrunedStatusError
+from oarlock_operator.gathering import Gathered, Gatherer
+from oarlock_operator.metrics import Metrics
+from oarlock_operator.reconcile.observed import Refusal
+from oarlock_operator.reconcile.plans import Deletion, Plan, Reference
+from oarlock_operator.store import CLAIM, POD
+from oarlock_operator.write_budget import WriteBudget
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_AT_ONCE = 32
+"""Requests of one plan that are on the way at the same time."""
+
+
+@dataclass(slots=True)
+class Applier:
+    """Applies plans."""
+
+    cluster: Cluster
+    gatherer: Gatherer
+    budget: WriteBudget
+    clock: Clock
+    metrics: Metrics
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    async def apply(self, key: Reference, gathered: Gathered, plan: Plan) -> float | None:
+        """Apply a plan; return when to try again what had to wait its turn.
+
+        Raises:
+            ConflictError: what was planned from is out of date.
+            NotFoundError: the object of the key is gone.
+            UnavailableError, RefusedError, PrunedStatusError.
+        """
+        version = gathered.observed.object.resource_version
+        version, deferred = await self._write_status(key, gathered, plan, version)
+        if plan.finalizers is not None and tuple(plan.finalizers) != gathered.observed.object.finalizers:
+            written = await self.cluster.write_finalizers(key, resource_version=version, finalizers=plan.finalizers)
+            self._adopt_own(key, written)
+        await self._each(plan.delete, self._delete)
+        await self._create_all(key, plan.create)
+        for note in plan.events:
+            await self.cluster.record_event(key, uid=gathered.observed.object.uid, note=note)
+        return deferred
+
+    async def read_live(self, references: Iterable[Reference]) -> None:
+        """Read objects past all caches, and have the store know what was found."""
+        await self._each(tuple(references), self._read_live)
+
+    async def _write_status(
+        self, key: Reference, gathered: Gathered, plan: Plan, version: str
+    ) -> tuple[str, float | None]:
+        """Return the version of the object after the write, and when to try again if it had to wait."""
+        if plan.status is None:
+            return version, None
+        status = plan.status.to_wire()
+        if status == gathered.status:
+            self.metrics.count_status_write(kind=key.kind, result="unchanged")
+            return version, None
+        deferred = None if _is_urgent(plan) else self.budget.wait_until(key)
+        if deferred is not None:
+            self.metrics.count_status_write(kind=key.kind, result="deferred")
+            return version, deferred
+        try:
+            written = await self.cluster.write_status(key, resource_version=version, status=status)
+        except ConflictError:
+            self.metrics.count_status_write(kind=key.kind, result="conflict")
+            raise
+        self.metrics.count_status_write(kind=key.kind, result="written")
+        self.budget.note_write(key)
+        self._adopt_own(key, written)
+        missing = find_missing(status, written.get("status"), path="status")
+        if missing:
+            raise PrunedStatusError(key, missing)
+        return str(written["metadata"]["resourceVersion"]), None
+
+    def _adopt_own(self, key: Reference, written: Object) -> None:
+        self.gatherer.store.adopt({**written, "kind": key.kind})
+
+    async def _delete(self, deletion: Deletion) -> None:
+        try:
+            await self.cluster.delete(deletion.reference, uid=deletion.uid, grace_seconds=deletion.grace_seconds)
+        except ConflictError:
+            # Another object has taken the name: that is news, and nothing to delete.
+            await self._read_live(deletion.reference)
+            return
+        _log.info("deleted %s", describe(deletion.reference))
+        self.gatherer.store.expect_deletion(deletion.reference, deletion.uid)
+
+    async def _create_all(self, key: Reference, manifests: Iterable[Object]) -> None:
+        """Create in order; pods that follow each other together. What is refused stops those that come after it."""
+        for group in _group(manifests):
+            if not all(await self._each(group, lambda manifest: self._create(key, manifest))):
+                return
+
+    async def _create(self, key: Reference, manifest: Object) -> bool:
+        reference = refer_to(manifest)
+        try:
+            made = await self.cluster.create(manifest)
+        except AlreadyExistsError:
+            return await self._meet(key, manifest, reference)
+        except RefusedError as error:
+            refusal = Refusal(message=str(error), time=self.clock.now(), status=error.status)
+            self.gatherer.refusals.setdefault(key, {})[reference.name] = refusal
+            _log.warning("the cluster refuses to create %s: %s", describe(reference), error)
+            return False
+        _log.info("created %s", describe(reference))
+        self._settle(key, {**made, "kind": reference.kind})
+        return True
+
+    async def _meet(self, key: Reference, manifest: Object, reference: Reference) -> bool:
+        """There is an object of that name: find out whether it is the very one that was to be created."""
+        try:
+            live = {**await self.cluster.get(reference), "kind": reference.kind}
+        except NotFoundError:
+            return False  # it was just going away: the next plan asks again
+        if is_same_child(manifest, live):
+            self._settle(key, live)
+            return True
+        _log.warning("%s is there already and was not made for this run of %s", describe(reference), describe(key))
+        if is_managed(live):
+            self.gatherer.store.adopt(live)
+        self.gatherer.reads.note_stranger(key, live)
+        return False
+
+    def _settle(self, key: Reference, live: Object) -> None:
+        self.gatherer.refusals.get(key, {}).pop(live["metadata"]["name"], None)
+        self.gatherer.store.adopt(live)
+
+    async def _read_live(self, reference: Reference) -> None:
+        store, reads = self.gatherer.store, self.gatherer.reads
+        try:
+            live = {**await self.cluster.get(reference), "kind": reference.kind}
+        except NotFoundError:
+            store.forget(reference)
+            if reference.kind == CLAIM:
+                reads.note_absence(reference)
+            return
+        if reference.kind in {CLAIM, POD} and not is_managed(live):
+            reads.note(live)
+        else:
+            store.adopt(live)
+
+    async def _each(self, items: Iterable[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:
+        """Do some work for all items at once, each to its end before the first error is raised."""
+        results = await asyncio.gather(*(self._one(item, work) for item in items), return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:
+            raise next((error for error in errors if not isinstance(error, ClusterError)), errors[0])
+        return [result for result in results if not isinstance(result, BaseException)]
+
+    async def _one(self, item: Any, work: Callable[[Any], Awaitable[T]]) -> T:
+        async with self._slots:
+            return await work(item)
+
+
+def _group(manifests: Iterable[Object]) -> Iterator[list[Object]]:
+    """Split manifests into groups that may be created at once: everything else alone, pods by the dozen."""
+    for kind, same in itertools.groupby(manifests, key=lambda manifest: str(manifest["kind"])):
+        size = _AT_ONCE if kind == POD else 1
+        while group := list(itertools.islice(same, size)):
+            yield group
+
+
+def _is_urgent(plan: Plan) -> bool:
+    """A status that goes with deeds never waits: they need its acknowledgement."""
+    return plan.urgent or bool(plan.delete or plan.create or plan.finalizers is not None)
+
+
+def find_missing(sent: Any, stored: Any, *, path: str) -> str:
+    """Return the path of the first thing that was sent and is not stored; empty if all is there."""
+    if isinstance(sent, Mapping):
+        if not isinstance(stored, Mapping):
+            return path
+        paths = (find_missing(value, stored.get(name), path=f"{path}.{name}") for name, value in sent.items())
+    elif isinstance(sent, list):
+        if not isinstance(stored, list) or len(stored) != len(sent):
+            return path
+        paths = (
+            find_missing(one, other, path=f"{path}[{index}]")
+            for index, (one, other) in enumerate(zip(sent, stored, strict=True))
+        )
+    else:
+        return "" if sent == stored else path
+    return next((found for found in paths if found), "")
+
+
+def is_same_child(manifest: Object, live: Object) -> bool:
+    """Whether a live object is what a manifest would create: same owner, attempt and run; for a claim, same label."""
+    if manifest["kind"] == CLAIM:
+        return _labels(manifest, names.JOB_LABEL, names.DATASET_LABEL) == _labels(
+            live, names.JOB_LABEL, names.DATASET_LABEL
+        )
+    return _identify(manifest) == _identify(live)
+
+
+def _identify(child: Object) -> tuple[Any, ...]:
+    annotations = child["metadata"].get("annotations") or {}
+    run_hash = annotations.get(names.RUN_HASH_ANNOTATION)
+    return observing.owner_uid(child), run_hash, *_labels(child, names.ATTEMPT_LABEL, names.RANK_LABEL)
+
+
+def _labels(child: Object, *labels: str) -> tuple[Any, ...]:
+    there = child["metadata"].get("labels") or {}
+    return tuple(there.get(label) for label in labels)
+
+
+def is_managed(raw: Object) -> bool:
+    """Whether the watches show an object."""
+    return (raw["metadata"].get("labels") or {}).get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
+
+
+def refer_to(raw: Object) -> Reference:
+    metadata = raw["metadata"]
+    return Reference(kind=raw["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+def describe(reference: Reference) -> str:
+    return f"{reference.kind} {reference.namespace}/{reference.name}"

@@ -1,0 +1,185 @@
+"""From the store, live reads, reports and refusals to what planning is given for one key."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
+from oarlock_api.wire import OpenModel
+from oarlock_operator import names, observing
+from oarlock_operator.errors import UnreadableStatusError
+from oarlock_operator.live_reads import LiveReads
+from oarlock_operator.mirror import Name
+from oarlock_operator.observing import SeenPod
+from oarlock_operator.progress import Progress
+from oarlock_operator.reconcile.observed import (
+    ObservedClaim,
+    ObservedDataset,
+    ObservedImport,
+    ObservedJob,
+    ObservedPod,
+    ObservedService,
+    Refusal,
+)
+from oarlock_operator.reconcile.plans import Reference
+from oarlock_operator.store import CLAIM, DATASET, JOB, Store
+
+S = TypeVar("S", bound=OpenModel)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gathered:
+    """What planning is given for a key, and what the controller needs of it besides."""
+
+    observed: ObservedJob | ObservedImport
+    status: Mapping[str, Any]
+    """The status as it is on the server."""
+    look_again: float | None = None
+    """When something that no watch shows should be read again."""
+
+
+@dataclass(slots=True)
+class Gatherer:
+    """Puts together what is known of one key."""
+
+    store: Store
+    reads: LiveReads
+    progress: Progress
+    refusals: dict[Reference, dict[str, Refusal]] = field(default_factory=dict)
+
+    async def gather(self, key: Reference, *, confirmed: bool = False) -> Gathered | None:
+        """Observe a key; None: it is gone.
+
+        Raises:
+            UnreadableStatusError.
+            ClusterError: if a claim that no watch shows cannot be read.
+        """
+        raw = self.store.load(key)
+        if raw is None:
+            return None
+        claims = self._claims_of(key, raw)
+        brought = [Reference(kind=CLAIM, namespace=key.namespace, name=claim) for claim in self._unwatched(key, claims)]
+        read = [*await self.reads.read(brought), *await self.reads.read_strangers(key)]
+        gather = self._gather_job if key.kind == JOB else self._gather_import
+        observed = gather(key, raw, claims=claims, read=read, confirmed=confirmed)
+        look_again = self.reads.next_expiry(key, brought)
+        return Gathered(observed=observed, status=raw.get("status") or {}, look_again=look_again)
+
+    def forget(self, key: Reference) -> None:
+        """Forget a key that is gone."""
+        self.refusals.pop(key, None)
+        self.reads.forget(key)
+        self.progress.follow(key, None)
+
+    def _gather_job(
+        self, key: Reference, raw: Mapping[str, Any], *, claims: frozenset[str], read: list[Any], confirmed: bool
+    ) -> ObservedJob:
+        status = read_status(key, raw, TrainingJobStatus)
+        uid = raw["metadata"]["uid"]
+        seen = self._pods_of(key, read)
+        self.progress.follow(key, _find_reporter(seen, uid=uid, attempt=status.attempt))
+        service = self.store.service_of(key, names.service_name(key.name, uid))
+        return ObservedJob(
+            object=observing.observe_object(raw),
+            status=status,
+            pods=_observed(seen),
+            service=service or next((each for each in read if isinstance(each, ObservedService)), None),
+            dataset=self._dataset_of(key, raw),
+            claims=self._find_claims(key, claims, read),
+            report=self.progress.report(key),
+            lost_nodes=self._lost_nodes(seen),
+            refusals=dict(self.refusals.get(key, {})),
+            confirmed=confirmed,
+        )
+
+    def _gather_import(
+        self, key: Reference, raw: Mapping[str, Any], *, claims: frozenset[str], read: list[Any], confirmed: bool
+    ) -> ObservedImport:
+        status = read_status(key, raw, DatasetStatus)
+        seen = self._pods_of(key, read)
+        self.progress.follow(key, _find_reporter(seen, uid=raw["metadata"]["uid"], attempt=status.attempt))
+        return ObservedImport(
+            object=observing.observe_object(raw),
+            status=status,
+            pods=_observed(seen),
+            claims=self._find_claims(key, claims, read),
+            report=self.progress.report(key),
+            holders=tuple(user.name for user in self.store.users_of(key)),
+            lost_nodes=self._lost_nodes(seen),
+            refusals=dict(self.refusals.get(key, {})),
+            confirmed=confirmed,
+        )
+
+    def _pods_of(self, key: Reference, read: Iterable[Any]) -> list[SeenPod]:
+        """Pods made for a key, and strangers that hold its names."""
+        made = self.store.pods_of(key)
+        known = {each.pod.uid for each in made}
+        return [*made, *(each for each in read if isinstance(each, SeenPod) and each.pod.uid not in known)]
+
+    def _claims_of(self, key: Reference, raw: Mapping[str, Any]) -> frozenset[str]:
+        claims = observing.find_claims(raw)
+        dataset = self._load_dataset(key, raw)
+        if dataset:
+            claims |= observing.find_claims({"metadata": {}, "status": dataset.get("status")})
+        self.store.use_claims(key, claims)
+        return claims
+
+    def _unwatched(self, key: Reference, claims: frozenset[str]) -> list[str]:
+        """Claims that no watch shows: the names that we derive are ours, as a rule, until a creation says otherwise."""
+        derived = {names.checkpoint_claim_name(key.name), names.data_claim_name(key.name)}
+        return sorted(claim for claim in claims - derived if Name(key.namespace, claim) not in self.store.claims)
+
+    def _find_claims(self, key: Reference, claims: frozenset[str], read: list[Any]) -> dict[str, ObservedClaim]:
+        derived = names.checkpoint_claim_name(key.name) if key.kind == JOB else names.data_claim_name(key.name)
+        found = {seen.name: self.store.explain_claim(seen) for seen in read if isinstance(seen, ObservedClaim)}
+        for name in claims | {derived}:
+            claim = self.store.claim(Name(key.namespace, name))
+            if claim:
+                found[name] = claim
+        return found
+
+    def _dataset_of(self, key: Reference, raw: Mapping[str, Any]) -> ObservedDataset | None:
+        dataset = self._load_dataset(key, raw)
+        if dataset is None:
+            return None
+        reference = Reference(kind=DATASET, namespace=key.namespace, name=dataset["metadata"]["name"])
+        status = read_status(reference, dataset, DatasetStatus)
+        return ObservedDataset(object=observing.observe_object(dataset), status=status)
+
+    def _load_dataset(self, key: Reference, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+        reference = (raw.get("spec") or {}).get("dataset") if key.kind == JOB else None
+        name = reference.get("name") if isinstance(reference, Mapping) else None
+        if not isinstance(name, str):
+            return None
+        return self.store.load(Reference(kind=DATASET, namespace=key.namespace, name=name))
+
+    def _lost_nodes(self, seen: Iterable[SeenPod]) -> frozenset[str]:
+        return frozenset(each.pod.node for each in seen if self.store.is_lost(each.pod.node))
+
+
+def read_status(key: Reference, raw: Mapping[str, Any], model: type[S]) -> S:
+    """Read the status of a custom object.
+
+    Raises:
+        UnreadableStatusError.
+    """
+    try:
+        return model.from_wire(raw.get("status") or {})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(["status", *(str(part) for part in first["loc"])])
+        raise UnreadableStatusError(key, f"{where}: {first['msg']}") from error
+
+
+def _find_reporter(seen: Iterable[SeenPod], *, uid: str, attempt: int) -> SeenPod | None:
+    """Return the pod that speaks for the attempt: rank 0, or the import."""
+    return next(
+        (each for each in seen if each.pod.owner_uid == uid and each.pod.attempt == attempt and each.pod.rank <= 0),
+        None,
+    )
+
+
+def _observed(seen: Iterable[SeenPod]) -> tuple[ObservedPod, ...]:
+    return tuple(each.pod for each in seen)

@@ -1,0 +1,41 @@
+"""What the operator counts about itself.
+
+This is the seam: the local cluster counts nothing and needs no Prometheus client; `prometheus_metrics` exports the same to
+Prometheus.
+"""
+
+from collections.abc import Mapping
+
+
+class Metrics:
+    """Takes all measurements and keeps none."""
+
+    def count_reconcile(self, *, kind: str, result: str, seconds: float) -> None:
+        """One key was observed, planned and applied; `result` is done, gone, conflict, unavailable or error."""
+
+    def count_status_write(self, *, kind: str, result: str) -> None:
+        """A status was written, found unchanged, deferred or refused by a conflict."""
+
+    def count_error(self, *, where: str, error: BaseException) -> None:
+        """Something failed that is tried again."""
+
+    def count_request(self, *, verb: str, resource: str, code: str, seconds: float) -> None:
+        """The API server answered a request; `code` is an HTTP status, or the kind of failure."""
+
+    def count_watch(self, *, kind: str, what: str) -> None:
+        """A watch brought an event, began anew, or was lost."""
+
+    def count_pull(self, *, result: str) -> None:
+        """An agent was asked for its status; `result` is new, same, unreachable or distrusted."""
+
+    def count_repairs(self, *, kind: str, repairs: int) -> None:
+        """A resync found differences between what is stored and what is there."""
+
+    def show_queue(self, *, waiting: int, active: int) -> None:
+        """Keys that wait for a worker, and those that have one."""
+
+    def show_phases(self, phases: Mapping[tuple[str, str], int]) -> None:
+        """How many objects there are of each kind and phase."""
+
+    def show_lag(self, seconds: float) -> None:
+        """How late the event loop runs what is due."""

@@ -1,0 +1,179 @@
+"""What was seen of one kind of object, and how sure it is.
+
+A mirror hears of an object from two sides: from a watch, in order but late, and from answers to the operator's own requests,
+at once. Resource versions are opaque, so it never compares two of them; it remembers which versions its own answers have
+overtaken, and what the watch brings besides those, before it has caught up, is a doubt, to be settled by a live read. So the
+mirror never goes back behind the operator's own write. No I/O, no clock.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeVar
+
+Object = dict[str, Any]
+T = TypeVar("T")
+
+_MOST_REMEMBERED = 256
+
+
+class Name(NamedTuple):
+    """Where an object is; the namespace of a cluster's object is empty."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class _Slot(Generic[T]):
+    value: T
+    uid: str
+    version: str
+    caught_up: bool
+    """Whether the watch has brought this version."""
+    overtaken: set[str] = field(default_factory=set)
+    """Versions that the watch may still bring, and that are older."""
+    doubtful: set[str] = field(default_factory=set)
+    """Versions that the watch has brought, of which it is unknown whether they are older."""
+
+    def catch_up(self) -> None:
+        self.caught_up = True
+        self.overtaken.clear()
+        self.doubtful.clear()
+
+
+class Mirror(Generic[T]):
+    """The objects of one kind. `changed(name, old, new)` is called after every change; None means absent."""
+
+    def __init__(
+        self, convert: Callable[[Object], T], changed: Callable[[Name, T | None, T | None], None] | None = None
+    ) -> None:
+        self._convert = convert
+        self._changed = changed or (lambda _name, _old, _new: None)
+        self._slots: dict[Name, _Slot[T]] = {}
+        self._listed = False
+        self.doubts: set[Name] = set()
+        """Names whose live object must be read, and given to `adopt` or `forget`, before anything is decided by them."""
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._slots
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether all objects were seen at least once."""
+        return self._listed
+
+    def get(self, name: Name) -> T | None:
+        slot = self._slots.get(name)
+        return slot.value if slot else None
+
+    def __iter__(self) -> Iterator[Name]:
+        return iter(self._slots)
+
+    def values(self) -> Iterator[T]:
+        return (slot.value for slot in self._slots.values())
+
+    def offer(self, raw: Object) -> None:
+        """Take an object that a watch brings."""
+        name, uid, version = _identify(raw)
+        slot = self._slots.get(name)
+        if slot is None:
+            self._put(name, _Slot(self._convert(raw), uid, version, caught_up=True))
+        elif (slot.uid, slot.version) == (uid, version):
+            slot.catch_up()
+        elif slot.caught_up:
+            self._put(name, _Slot(self._convert(raw), uid, version, caught_up=True))
+        elif slot.uid != uid or version not in slot.overtaken:
+            slot.doubtful.add(version)
+            self.doubts.add(name)
+
+    def offer_deletion(self, raw: Object) -> None:
+        """Take the deletion of an object that a watch brings; of one that is replaced already it says nothing."""
+        name, uid, _ = _identify(raw)
+        slot = self._slots.get(name)
+        if slot and slot.uid == uid:
+            self._drop(name)
+
+    def offer_all(self, listed: Iterable[Object]) -> None:
+        """Take all objects there are, with which a watch begins anew; the others are gone."""
+        seen = set()
+        for raw in listed:
+            seen.add(_identify(raw)[0])
+            self.offer(raw)
+        for name in [name for name in self._slots if name not in seen]:
+            if self._slots[name].caught_up:
+                self._drop(name)
+            else:
+                self.doubts.add(name)
+        self._listed = True
+
+    def introduce(self, listed: Iterable[Object]) -> None:
+        """Take all objects there are, from a list that was read beside a watch which has brought some of them already."""
+        for raw in listed:
+            name, uid, version = _identify(raw)
+            slot = self._slots.get(name)
+            if slot is None:
+                self._put(name, _Slot(self._convert(raw), uid, version, caught_up=False))
+            elif (slot.uid, slot.version) != (uid, version):
+                self.doubts.add(name)
+        self._listed = True
+
+    def compare(self, listed: Iterable[Object]) -> int:
+        """Compare with a list that was read beside the watch: differences are doubts. Return their number."""
+        versions = {name: (uid, version) for name, uid, version in map(_identify, listed)}
+        known = {name: (slot.uid, slot.version) for name, slot in self._slots.items()}
+        different = {name for name in versions.keys() | known.keys() if versions.get(name) != known.get(name)}
+        self.doubts |= different
+        return len(different)
+
+    def adopt(self, raw: Object) -> None:
+        """Take the answer to a request of our own: it is newer than all that is known."""
+        name, uid, version = _identify(raw)
+        self.doubts.discard(name)
+        slot = self._slots.get(name)
+        if slot is None or slot.uid != uid:
+            self._put(name, _Slot(self._convert(raw), uid, version, caught_up=False))
+        elif slot.version != version:
+            self._put(name, _overtake(slot, self._convert(raw), version))
+        else:
+            slot.overtaken |= slot.doubtful
+            slot.doubtful.clear()
+
+    def forget(self, name: Name) -> None:
+        """Note that a live read did not find an object."""
+        self.doubts.discard(name)
+        if name in self._slots:
+            self._drop(name)
+
+    def amend(self, name: Name, uid: str, change: Callable[[T], T]) -> None:
+        """Change what is known of an object by what a request of our own is bound to bring about."""
+        slot = self._slots.get(name)
+        if slot and slot.uid == uid:
+            slot.value = change(slot.value)
+
+    def _put(self, name: Name, slot: _Slot[T]) -> None:
+        old = self.get(name)
+        self._slots[name] = slot
+        self._changed(name, old, slot.value)
+
+    def _drop(self, name: Name) -> None:
+        old = self._slots.pop(name).value
+        self._changed(name, old, None)
+
+
+def _overtake(slot: _Slot[T], value: T, version: str) -> _Slot[T]:
+    # What the watch has brought already it will not bring again: then it has caught up with this very answer.
+    if version in slot.doubtful:
+        return _Slot(value, slot.uid, version, caught_up=True)
+    overtaken = slot.overtaken | slot.doubtful | {slot.version}
+    if len(overtaken) > _MOST_REMEMBERED:
+        overtaken = {slot.version}  # what is forgotten here becomes a doubt when it comes, and is settled by a read
+    return _Slot(value, slot.uid, version, caught_up=False, overtaken=overtaken)
+
+
+def _identify(raw: Object) -> tuple[Name, str, str]:
+    metadata = raw["metadata"]
+    name = Name(metadata.get("namespace", ""), metadata["name"])
+    return name, metadata.get("uid", ""), metadata.get("resourceVersion", "")

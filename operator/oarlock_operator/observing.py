@@ -1,0 +1,266 @@
+"""From the cluster's objects to what planning is given: times as seconds since 1970, absent fields as empty values.
+
+Pure: no I/O, no clock. Objects may come from any version of Kubernetes and from anybody, so nothing here trusts a field to be
+there; what the pods say themselves goes through `untrusted`.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from oarlock_operator import names
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedObject, ObservedPod, ObservedService
+from oarlock_operator.untrusted import Identity, clean_text, read_termination_record
+
+Object = Mapping[str, Any]
+
+_LONGEST_MESSAGE = 1024
+_SIGNAL_OFFSET = 128
+"""A process that a signal kills ends with this exit code plus the signal."""
+_LARGEST_EXIT_CODE = 255
+
+
+def parse_time(text: str | None) -> float | None:
+    """Return an RFC 3339 time in seconds since 1970, or None if it is none."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def observe_object(raw: Object) -> ObservedObject:
+    """Observe the metadata and the spec of a Dataset or a TrainingJob."""
+    metadata = raw["metadata"]
+    return ObservedObject(
+        name=metadata["name"],
+        namespace=metadata.get("namespace", ""),
+        uid=metadata.get("uid", ""),
+        generation=int(metadata.get("generation", 0)),
+        resource_version=metadata.get("resourceVersion", ""),
+        created=parse_time(metadata.get("creationTimestamp")) or 0.0,
+        deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
+        spec=raw.get("spec") or {},
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenPod:
+    """A pod, with what the operator itself needs of it beside planning."""
+
+    pod: ObservedPod
+    status_port: int
+    """Port of its agent; 0 if it has none."""
+    note: str = ""
+    """Why its termination record is not used."""
+
+
+def observe_pod(raw: Object) -> SeenPod:
+    """Observe a pod, whoever made it."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    owner, attempt = owner_uid(raw), _number(raw, names.ATTEMPT_LABEL)
+    run_hash = (metadata.get("annotations") or {}).get(names.RUN_HASH_ANNOTATION, "")
+    container = _container_status(status)
+    ended = _state(container, "terminated")
+    expected = Identity(job_uid=owner, attempt=attempt, run_hash=run_hash)
+    said = read_termination_record(ended.get("message") or "", expected=expected)
+    waiting = _waiting(status)
+    pod = ObservedPod(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        owner_uid=owner,
+        attempt=attempt,
+        rank=_number(raw, names.RANK_LABEL),
+        run_hash=run_hash,
+        phase=status.get("phase") or "Pending",
+        created=parse_time(metadata.get("creationTimestamp")) or 0.0,
+        deleting="deletionTimestamp" in metadata,
+        delete_by=parse_time(metadata.get("deletionTimestamp")),
+        scheduled=bool(spec.get("nodeName")),
+        scheduled_at=_scheduled_at(status),
+        unschedulable=_unschedulable(status),
+        node=spec.get("nodeName") or "",
+        ip=status.get("podIP") or "",
+        started=parse_time(_state(container, "running").get("startedAt") or ended.get("startedAt")),
+        waiting_reason=waiting.get("reason") or "",
+        waiting_message=_message(waiting),
+        pod_reason=status.get("reason") or "",
+        pod_message=_message(status),
+        disruption=_condition(status, "DisruptionTarget", "True").get("reason") or "",
+        exit_code=ended.get("exitCode"),
+        signal=_signal(ended),
+        container_reason=ended.get("reason") or "",
+        finished=parse_time(ended.get("finishedAt")),
+        termination=said.value,
+    )
+    return SeenPod(pod=pod, status_port=_status_port(spec), note=said.note)
+
+
+def observe_claim(raw: Object, *, message: str = "") -> ObservedClaim:
+    """Observe a PersistentVolumeClaim; `message` is the latest warning about it."""
+    metadata = raw["metadata"]
+    return ObservedClaim(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        phase=(raw.get("status") or {}).get("phase") or "Pending",
+        access_modes=tuple((raw.get("spec") or {}).get("accessModes") or ()),
+        labels=dict(metadata.get("labels") or {}),
+        owner_uid=owner_uid(raw),
+        deleting="deletionTimestamp" in metadata,
+        message=message,
+    )
+
+
+def observe_service(raw: Object) -> ObservedService:
+    metadata = raw["metadata"]
+    return ObservedService(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        owner_uid=owner_uid(raw),
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def is_node_ready(raw: Object) -> bool:
+    """Whether the node controller hears of the node: it says Unknown of a node that is silent."""
+    return bool(_condition(raw.get("status") or {}, "Ready", "True"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectWarning:
+    """A warning event about an object."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    message: str
+
+
+def observe_warning(raw: Object) -> ObjectWarning:
+    """Observe an Event: about what, and what it says, beginning with its reason."""
+    about = raw.get("involvedObject") or raw.get("regarding") or {}
+    text = clean_text(str(raw.get("message") or raw.get("note") or ""), limit=_LONGEST_MESSAGE)
+    reason = str(raw.get("reason") or "")
+    return ObjectWarning(
+        kind=about.get("kind") or "",
+        namespace=about.get("namespace") or "",
+        name=about.get("name") or "",
+        uid=about.get("uid") or "",
+        message=f"{reason}: {text}" if reason else text,
+    )
+
+
+def owner_uid(raw: Object) -> str:
+    """UID of the controlling owner; empty if there is none."""
+    return str(_controller(raw).get("uid") or "")
+
+
+def find_owner(raw: Object) -> tuple[str, str]:
+    """Kind and name of the TrainingJob or Dataset that an object was made for, by owner or by label; ("", "") if none."""
+    controller = _controller(raw)
+    if controller.get("kind") in {"TrainingJob", "Dataset"}:
+        return controller["kind"], controller["name"]
+    labels = raw["metadata"].get("labels") or {}
+    if job := labels.get(names.JOB_LABEL):
+        return "TrainingJob", job
+    if dataset := labels.get(names.DATASET_LABEL):
+        return "Dataset", dataset
+    return "", ""
+
+
+def find_claims(raw: Object) -> frozenset[str]:
+    """Names of the claims that users bring: those that the spec or the status of a Dataset or a TrainingJob names.
+
+    Specs are not validated yet, so that any value may be anything.
+    """
+    spec, status = raw.get("spec"), raw.get("status")
+    places = [
+        *(_dig(spec, "checkpoints", "volume", "claim"), _dig(spec, "storage", "claim")),
+        *(_dig(spec, "source", "volume", "claim"), _dig(status, "claim"), _dig(status, "checkpoint", "claim")),
+        *(_dig(status, "run", "dataset", "claim"), _dig(status, "run", "checkpoints", "claim")),
+        *_template_claims(_dig(spec, "workers", "podTemplate")),
+        *_template_claims(_dig(spec, "podTemplate")),
+        *_template_claims(_dig(status, "run", "workers", "podTemplate")),
+    ]
+    return frozenset(place for place in places if place and isinstance(place, str))
+
+
+def _template_claims(template: Any) -> Iterator[Any]:
+    volumes = _dig(template, "volumes")
+    for volume in volumes if isinstance(volumes, list) else ():
+        yield _dig(volume, "claim")
+
+
+def _dig(value: Any, *path: str) -> Any:
+    for key in path:
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(key)
+    return value
+
+
+def _controller(raw: Object) -> Mapping[str, Any]:
+    references = raw["metadata"].get("ownerReferences") or ()
+    return next((reference for reference in references if reference.get("controller")), {})
+
+
+def _number(raw: Object, label: str) -> int:
+    """Value of a label of ours; -1 if it is absent or none, which no attempt and no rank is."""
+    with contextlib.suppress(ValueError):
+        return int((raw["metadata"].get("labels") or {}).get(label, ""))
+    return -1
+
+
+def _container_status(status: Object) -> Mapping[str, Any]:
+    containers = status.get("containerStatuses") or ()
+    return next((each for each in containers if each.get("name") == names.TRAINER_CONTAINER), {})
+
+
+def _state(container: Object, state: str) -> Mapping[str, Any]:
+    return (container.get("state") or {}).get(state) or {}
+
+
+def _waiting(status: Object) -> Mapping[str, Any]:
+    """Why a container waits: an init container first, since the others wait for it."""
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    reasons = [waiting for each in containers if (waiting := _state(each, "waiting"))]
+    telling = (waiting for waiting in reasons if waiting.get("reason") not in {"PodInitializing", "ContainerCreating"})
+    return next(telling, reasons[0] if reasons else {})
+
+
+def _condition(status: Object, kind: str, value: str) -> Mapping[str, Any]:
+    conditions = status.get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == kind and each.get("status") == value), {})
+
+
+def _unschedulable(status: Object) -> str:
+    condition = _condition(status, "PodScheduled", "False")
+    return _message(condition) or condition.get("reason") or ""
+
+
+def _scheduled_at(status: Object) -> float | None:
+    return parse_time(_condition(status, "PodScheduled", "True").get("lastTransitionTime"))
+
+
+def _message(part: Object) -> str:
+    return clean_text(part.get("message") or "", limit=_LONGEST_MESSAGE)
+
+
+def _signal(ended: Object) -> int | None:
+    """The signal that ended the container: runtimes leave it to the exit code, as a rule."""
+    if ended.get("signal"):
+        return int(ended["signal"])
+    code = ended.get("exitCode") or 0
+    return code - _SIGNAL_OFFSET if _SIGNAL_OFFSET < code <= _LARGEST_EXIT_CODE else None
+
+
+def _status_port(spec: Object) -> int:
+    containers = spec.get("containers") or ()
+    ports = [port for each in containers for port in each.get("ports") or () if port.get("name") == "status"]
+    return int(ports[0]["containerPort"]) if ports else 0

@@ -1,0 +1,303 @@
+"""What was seen of the whole cluster, and which keys a change concerns.
+
+A key is the reference of a Dataset or a TrainingJob. The store never decides and never asks the cluster: it says what is
+known, and which objects must be read live before that may be believed. No I/O, no clock.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
+from oarlock_operator import observing
+from oarlock_operator.cluster.port import Change, WatchEvent
+from oarlock_operator.mirror import Mirror, Name
+from oarlock_operator.observing import Object, SeenPod
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedPod, ObservedService
+from oarlock_operator.reconcile.plans import Reference
+
+JOB, DATASET = "TrainingJob", "Dataset"
+POD, SERVICE, CLAIM, NODE, EVENT = "Pod", "Service", "PersistentVolumeClaim", "Node", "Event"
+CUSTOM_KINDS = (DATASET, JOB)
+CHILD_KINDS = (POD, SERVICE, CLAIM)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A custom object: as text, which takes a tenth of the memory, with the few facts that others are found by."""
+
+    uid: str
+    text: bytes
+    dataset: str = ""
+    """The Dataset that an unfinished job refers to."""
+    phase: str = ""
+
+    def load(self) -> dict[str, Any]:
+        raw: dict[str, Any] = json.loads(self.text)
+        return raw
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Child:
+    """An observed Service or PersistentVolumeClaim, with the key that it was made for."""
+
+    owner: Reference | None
+    seen: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OwnedPod:
+    """An observed pod, with the key that it was made for."""
+
+    owner: Reference | None
+    seen: SeenPod
+
+
+class Store:
+    """Mirrors of all kinds, and the indices over them. `wake(key)` is called for every key that a change concerns."""
+
+    def __init__(self, wake: Callable[[Reference], None]) -> None:
+        self._wake = wake
+        self.jobs: Mirror[Stored] = Mirror(_store, self._job_changed)
+        self.datasets: Mirror[Stored] = Mirror(_store, self._dataset_changed)
+        self.pods: Mirror[OwnedPod] = Mirror(_own_pod, self._pod_changed)
+        self.services: Mirror[Child] = Mirror(_own_service, self._child_changed(SERVICE))
+        self.claims: Mirror[Child] = Mirror(_own_claim, self._child_changed(CLAIM))
+        self.nodes: Mirror[bool] = Mirror(observing.is_node_ready, self._node_changed)
+        self._mirrors: dict[str, Mirror[Any]] = {
+            JOB: self.jobs,
+            DATASET: self.datasets,
+            POD: self.pods,
+            SERVICE: self.services,
+            CLAIM: self.claims,
+            NODE: self.nodes,
+        }
+        self._children: dict[tuple[str, Reference], set[Name]] = defaultdict(set)
+        self._dataset_users: dict[Reference, set[Reference]] = defaultdict(set)
+        self._claim_users: dict[Name, set[Reference]] = defaultdict(set)
+        self._claims_used: dict[Reference, frozenset[str]] = {}
+        self._warnings: dict[str, str] = {}
+
+    def mirror(self, kind: str) -> Mirror[Any]:
+        return self._mirrors[kind]
+
+    def apply(self, kind: str, event: WatchEvent) -> None:
+        """Take an event of a watch."""
+        if kind == EVENT:
+            self._apply_warning(event)
+            return
+        mirror = self._mirrors[kind]
+        if event.change is Change.RELISTED:
+            mirror.offer_all(event.listed)
+        elif event.object is not None and event.change is Change.DELETED:
+            mirror.offer_deletion(event.object)
+        elif event.object is not None:
+            mirror.offer(event.object)
+
+    def adopt(self, raw: Object) -> None:
+        """Take the answer to a request of our own."""
+        self._mirrors[raw["kind"]].adopt(dict(raw))
+
+    def forget(self, reference: Reference) -> None:
+        """Note that a live read did not find an object."""
+        self._mirrors[reference.kind].forget(_name(reference))
+
+    def expect_deletion(self, reference: Reference, uid: str) -> None:
+        """Note that the server accepted the deletion of a pod."""
+        if reference.kind == POD:
+            self.pods.amend(_name(reference), uid, _deleting)
+
+    def is_listed(self) -> bool:
+        """Whether everything was seen at least once that planning must not miss."""
+        return all(self._mirrors[kind].is_listed for kind in (*CUSTOM_KINDS, *CHILD_KINDS))
+
+    def load(self, key: Reference) -> dict[str, Any] | None:
+        stored = self._mirrors[key.kind].get(_name(key))
+        return stored.load() if stored else None
+
+    def keys(self) -> Iterator[Reference]:
+        """Keys of all Datasets and TrainingJobs."""
+        for kind in CUSTOM_KINDS:
+            yield from (_reference(kind, name) for name in self._mirrors[kind])
+
+    def phases(self) -> Iterator[tuple[str, str]]:
+        """Kind and phase of every Dataset and TrainingJob."""
+        for kind in CUSTOM_KINDS:
+            yield from ((kind, stored.phase) for stored in self._mirrors[kind].values())
+
+    def doubts(self, key: Reference) -> list[Reference]:
+        """Return what must be read live before a key may be planned: itself, its children, a job's Dataset."""
+        near = {(key.kind, _name(key))}
+        near |= {(kind, name) for kind in CHILD_KINDS for name in self._children.get((kind, key), ())}
+        stored = self._mirrors[key.kind].get(_name(key))
+        if key.kind == JOB and stored and stored.dataset:
+            near.add((DATASET, Name(key.namespace, stored.dataset)))
+        return [_reference(kind, name) for kind, name in near if name in self._mirrors[kind].doubts]
+
+    def stray_doubts(self) -> list[Reference]:
+        """Return what must be read live though it belongs to no key that is known."""
+        return [_reference(kind, name) for kind, mirror in self._mirrors.items() for name in mirror.doubts]
+
+    def pods_of(self, key: Reference) -> list[SeenPod]:
+        names = sorted(self._children.get((POD, key), ()))
+        return [self._explain(owned.seen) for name in names if (owned := self.pods.get(name))]
+
+    def service_of(self, key: Reference, name: str) -> ObservedService | None:
+        child = self.services.get(Name(key.namespace, name))
+        return child.seen if child else None
+
+    def claim(self, name: Name) -> ObservedClaim | None:
+        child = self.claims.get(name)
+        return self.explain_claim(child.seen) if child else None
+
+    def explain_claim(self, claim: ObservedClaim) -> ObservedClaim:
+        """Return a claim with the latest warning about it, while it is not bound."""
+        warning = self._warnings.get(claim.uid, "")
+        return replace(claim, message=warning) if warning and claim.phase != "Bound" else claim
+
+    def use_claims(self, key: Reference, claims: frozenset[str]) -> None:
+        """Note that changes of these claims, and of no others, concern a key."""
+        before = self._claims_used.pop(key, frozenset())
+        if claims:
+            self._claims_used[key] = claims
+        for claim in before - claims:
+            users = self._claim_users[Name(key.namespace, claim)]
+            users.discard(key)
+            if not users:
+                del self._claim_users[Name(key.namespace, claim)]
+        for claim in claims - before:
+            self._claim_users[Name(key.namespace, claim)].add(key)
+
+    def users_of(self, dataset: Reference) -> tuple[Reference, ...]:
+        """Unfinished jobs that refer to a Dataset."""
+        return tuple(sorted(self._dataset_users.get(dataset, ()), key=lambda key: key.name))
+
+    def is_lost(self, node: str) -> bool:
+        """Whether a node is gone or not ready; False while nodes may not be watched."""
+        return bool(node) and self.nodes.is_listed and not self.nodes.get(Name("", node))
+
+    def _explain(self, seen: SeenPod) -> SeenPod:
+        """Return a pod with the latest warning about it, while its containers do not run and say not why."""
+        warning = self._warnings.get(seen.pod.uid, "")
+        if not warning or seen.pod.phase != "Pending" or seen.pod.waiting_message or not seen.pod.scheduled:
+            return seen
+        return replace(seen, pod=replace(seen.pod, waiting_message=warning))
+
+    def _apply_warning(self, event: WatchEvent) -> None:
+        for raw in event.listed or ((event.object,) if event.object else ()):
+            warning = observing.observe_warning(raw)
+            if event.change is Change.DELETED or self._warnings.get(warning.uid) == warning.message:
+                continue
+            keys = self._concerned(warning.kind, Name(warning.namespace, warning.name))
+            if warning.uid and keys:
+                self._warnings[warning.uid] = warning.message
+            for key in keys:
+                self._wake(key)
+
+    def _concerned(self, kind: str, name: Name) -> set[Reference]:
+        """Keys that an object of this name concerns."""
+        keys = set(self._claim_users.get(name, ())) if kind == CLAIM else set()
+        child = self._mirrors[kind].get(name) if kind in {POD, CLAIM} else None
+        return keys | {child.owner} if child and child.owner else keys
+
+    def _job_changed(self, name: Name, old: Stored | None, new: Stored | None) -> None:
+        key = _reference(JOB, name)
+        before, after = old.dataset if old else "", new.dataset if new else ""
+        if before != after:
+            for dataset, is_used in ((before, False), (after, True)):
+                if dataset:
+                    self._use_dataset(key, Reference(kind=DATASET, namespace=name.namespace, name=dataset), is_used)
+        self._key_changed(key, new)
+
+    def _use_dataset(self, job: Reference, dataset: Reference, is_used: bool) -> None:  # noqa: FBT001
+        users = self._dataset_users[dataset]
+        users.add(job) if is_used else users.discard(job)
+        if not users:
+            del self._dataset_users[dataset]
+        self._wake(dataset)
+
+    def _dataset_changed(self, name: Name, _old: Stored | None, new: Stored | None) -> None:
+        key = _reference(DATASET, name)
+        self._key_changed(key, new)
+        for job in self.users_of(key):
+            self._wake(job)
+
+    def _key_changed(self, key: Reference, new: Stored | None) -> None:
+        if new is None:
+            self.use_claims(key, frozenset())
+        self._wake(key)
+
+    def _pod_changed(self, name: Name, old: OwnedPod | None, new: OwnedPod | None) -> None:
+        if old and not new:
+            self._warnings.pop(old.seen.pod.uid, None)
+        self._index(POD, name, old.owner if old else None, new.owner if new else None)
+
+    def _child_changed(self, kind: str) -> Callable[[Name, Child | None, Child | None], None]:
+        def changed(name: Name, old: Child | None, new: Child | None) -> None:
+            if old and not new:
+                self._warnings.pop(old.seen.uid, None)
+            self._index(kind, name, old.owner if old else None, new.owner if new else None)
+            for key in tuple(self._claim_users.get(name, ())) if kind == CLAIM else ():
+                self._wake(key)
+
+        return changed
+
+    def _index(self, kind: str, name: Name, before: Reference | None, after: Reference | None) -> None:
+        if before and before != after:
+            self._children[kind, before].discard(name)
+            if not self._children[kind, before]:
+                del self._children[kind, before]
+            self._wake(before)
+        if after:
+            self._children[kind, after].add(name)
+            self._wake(after)
+
+    def _node_changed(self, name: Name, old: bool | None, new: bool | None) -> None:  # noqa: FBT001
+        if old == new:
+            return
+        for owned in self.pods.values():
+            if owned.owner and owned.seen.pod.node == name.name:
+                self._wake(owned.owner)
+
+
+def _store(raw: Object) -> Stored:
+    status, spec = raw.get("status") or {}, raw.get("spec") or {}
+    phase = status.get("phase") or ""
+    reference = spec.get("dataset") if raw["kind"] == JOB else None
+    name = reference.get("name") if isinstance(reference, dict) else None
+    is_user = isinstance(name, str) and phase not in FINISHED_JOB_PHASES
+    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
+    text = json.dumps({**raw, "metadata": metadata}, separators=(",", ":")).encode()
+    return Stored(uid=metadata.get("uid", ""), text=text, dataset=name if is_user and name else "", phase=phase)
+
+
+def _own_pod(raw: Object) -> OwnedPod:
+    return OwnedPod(owner=_owner(raw), seen=observing.observe_pod(raw))
+
+
+def _own_service(raw: Object) -> Child:
+    return Child(owner=_owner(raw), seen=observing.observe_service(raw))
+
+
+def _own_claim(raw: Object) -> Child:
+    return Child(owner=_owner(raw), seen=observing.observe_claim(raw))
+
+
+def _owner(raw: Object) -> Reference | None:
+    kind, name = observing.find_owner(raw)
+    return Reference(kind=kind, namespace=raw["metadata"].get("namespace", ""), name=name) if kind else None
+
+
+def _deleting(owned: OwnedPod) -> OwnedPod:
+    pod: ObservedPod = replace(owned.seen.pod, deleting=True)
+    return replace(owned, seen=replace(owned.seen, pod=pod))
+
+
+def _name(reference: Reference) -> Name:
+    return Name(reference.namespace, reference.name)
+
+
+def _reference(kind: str, name: Name) -> Reference:
+    return Reference(kind=kind, namespace=name.namespace, name=name.name)
