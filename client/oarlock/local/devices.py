@@ -24,15 +24,11 @@ class DevicePool:
         self._devices = tuple(devices)
         self._holders: dict[str, str] = {}
 
-    def take(self, count: int, *, holder: str) -> tuple[str, ...]:
-        """Return `count` devices that nobody else holds.
-
-        Raises:
-            LookupError: if fewer are free.
-        """
+    def take(self, count: int, *, holder: str) -> tuple[str, ...] | None:
+        """Return `count` devices that nobody else holds; None if fewer are free."""
         free = [device for device in self._devices if device not in self._holders]
         if len(free) < count:
-            raise LookupError(f"{count} GPUs are wanted and {len(free)} of {len(self._devices)} are free")
+            return None
         taken = tuple(free[:count])
         self._holders.update(dict.fromkeys(taken, holder))
         return taken

@@ -6,6 +6,7 @@ It watches the pods that are bound to it and runs each in a task of its own. Whe
 import asyncio
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from oarlock.local.addresses import AddressPool
 from oarlock.local.devices import DevicePool
 from oarlock.local.node_port import NodePort, Pod
-from oarlock.local.pod_runner import NodeTools, PodRunner
+from oarlock.local.pod_runner import NodeTools, PodRunner, pod_folder_name
 from oarlock_operator.cluster.port import Change, WatchEvent
 
 _NEVER_INHERITED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK")
@@ -82,8 +83,17 @@ class ProcessNode:
     def _compare(self, pods: Sequence[Pod]) -> None:
         for uid in self._runners.keys() - {pod["metadata"]["uid"] for pod in pods}:
             self._forget(uid)
+        if not self._runners:
+            self._remove_leftovers(pods)
         for pod in pods:
             self._take(pod)
+
+    def _remove_leftovers(self, pods: Sequence[Pod]) -> None:
+        """Remove the folders of pods that were deleted while a node before this one could not do it."""
+        kept = {pod_folder_name(pod) for pod in pods}
+        for folder in self._tools.folder.glob("*_*_*"):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _take(self, pod: Pod) -> None:
         uid = pod["metadata"]["uid"]

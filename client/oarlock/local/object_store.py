@@ -18,7 +18,7 @@ from oarlock_operator.reconcile.plans import Reference
 
 Object = dict[str, Any]
 
-_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NO_NAMESPACE = "_"
 
 
@@ -97,7 +97,7 @@ def reference_to(item: Object) -> Reference:
 
 def is_name(text: str) -> bool:
     """Say whether an object can have this name: a DNS subdomain, and so a file name that leads nowhere else."""
-    return len(text) <= 253 and bool(_NAME.match(text)) and ".." not in text  # noqa: PLR2004  # the longest DNS name
+    return len(text) <= 253 and bool(_NAME.fullmatch(text)) and ".." not in text  # noqa: PLR2004  # the longest DNS name
 
 
 def read_objects(folder: Path) -> Iterator[Object]:

@@ -73,7 +73,7 @@ class PodRunner:
         self._pod, self._tools = pod, tools
         metadata = pod["metadata"]
         self._uid: str = metadata["uid"]
-        self._folder = tools.folder / f"{metadata['namespace']}_{metadata['name']}_{self._uid[:8]}"
+        self._folder = tools.folder / pod_folder_name(pod)
         self._address = ""
         self._process: PodProcess | None = None
         self._stop = asyncio.Event()
@@ -117,7 +117,7 @@ class PodRunner:
             if self._has_started_before():
                 return await self._recover()
             return await self._run_command()
-        except (_RefusedPodError, UnresolvableError, UnsupportedVolumeError, LookupError, OSError) as error:
+        except (_RefusedPodError, UnresolvableError, UnsupportedVolumeError, OSError) as error:
             now = self._tools.clock()
             return build_refused_status(self._pod, now=now, reason=UNSUPPORTED_REASON, message=f"{error}")
 
@@ -198,8 +198,14 @@ class PodRunner:
         variables = translate_paths(variables, mounts)
         if endpoint := variables.get(RENDEZVOUS_ENDPOINT_ENV):
             variables[RENDEZVOUS_ENDPOINT_ENV] = await self._resolve_endpoint(endpoint)
-        devices = self._tools.devices.take(_count_devices(container), holder=self._uid)
+        devices = await self._take_devices(_count_devices(container))
         return {**self._tools.environment, **variables, VISIBLE_DEVICES_ENV: ",".join(devices)}
+
+    async def _take_devices(self, count: int) -> tuple[str, ...]:
+        """Take GPUs; a pod that is gone for the scheduler may still be letting go of them."""
+        while (devices := self._tools.devices.take(count, holder=self._uid)) is None:
+            await self._pause()
+        return devices
 
     async def _resolve_endpoint(self, endpoint: str) -> str:
         """Put an address in the place of a name that only a cluster's DNS knows."""
@@ -261,6 +267,11 @@ class PodRunner:
             return float(json.loads(self._started_file.read_text())["started"])
         except (FileNotFoundError, ValueError):
             return None
+
+
+def pod_folder_name(pod: Mapping[str, Any]) -> str:
+    metadata = pod["metadata"]
+    return f"{metadata['namespace']}_{metadata['name']}_{metadata['uid'][:8]}"
 
 
 def pod_log(logs: Path, pod: Mapping[str, Any]) -> Path:
