@@ -6,6 +6,7 @@ that was not verified is ever returned.
 
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,8 @@ class StoredDataset:
         image: NDArray[np.float32] = np.load(path, allow_pickle=False)
         return image
 
-    def verify(self) -> None:
-        """Read everything and compare it with what was written.
+    def verify(self, *, beat: Callable[[], None] = lambda: None) -> None:
+        """Read everything and compare it with what was written, calling `beat` before each file.
 
         Raises:
             DataMissingError, DataCorruptError, StorageError: at the first file that is not as it was written.
@@ -131,6 +132,7 @@ class StoredDataset:
         self.mean_image()
         for shards in self.manifest.shards.values():
             for shard in shards:
+                beat()
                 verify_shard(self.folder, shard)
 
 

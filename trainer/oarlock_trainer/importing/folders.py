@@ -1,0 +1,158 @@
+"""The layout with one folder per class: finds the classes and their image files.
+
+`scan_folders` needs the standard library alone, so that the `oarlock` command can look at a folder before anything else is there.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from oarlock_trainer.errors import ConfigError, DataMissingError, StorageError
+
+IMAGE_ENDINGS = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".dib", ".gif", ".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp"}
+)
+"""Endings of file names that are read as images, in any case."""
+
+_SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SHOWN = 5
+_NO_BEAT: Callable[[], None] = lambda: None  # noqa: E731  # a default that does nothing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderScan:
+    """What one folder of class folders holds."""
+
+    root: Path
+    classes: dict[str, list[str]]
+    """Image files of each class, relative to `root`, sorted; classes sorted by name."""
+    ignored: dict[str, int]
+    """Files that are not images by their names, counted by ending."""
+
+    @property
+    def count(self) -> int:
+        return sum(len(paths) for paths in self.classes.values())
+
+
+def scan_folders(root: Path, *, may_be_empty: bool = False, beat: Callable[[], None] = _NO_BEAT) -> FolderScan:
+    """Find the class folders in `root` and the image files in each, however deep; links are followed, hidden names are not.
+
+    `may_be_empty` allows class folders without images, as in the folder of a validation split. `beat` is called per folder.
+
+    Raises:
+        DataMissingError: if the folder, its class folders or their images are missing.
+        ConfigError: if the folder is laid out in another way.
+        StorageError: if it cannot be read.
+    """
+    if not root.is_dir():
+        finding = "is a file, not a folder" if root.exists() else "does not exist"
+        raise DataMissingError(f"{root} {finding}", remedy="name a folder that holds one folder of images per class")
+    try:
+        folders, loose = _list_top(root)
+        ignored: Counter[str] = Counter()
+        classes = {name: sorted(_find_images(root, name, ignored, beat)) for name in folders}
+    except OSError as error:
+        raise StorageError.from_os_error(error, doing="listing the images", path=error.filename or root) from error
+    _check_top(root, folders, loose)
+    empty = [name for name, paths in classes.items() if not paths]
+    if empty and not may_be_empty:
+        raise _no_images(root, empty, ignored)
+    return FolderScan(root=root, classes=classes, ignored=dict(sorted(ignored.items())))
+
+
+def _list_top(root: Path) -> tuple[list[str], list[str]]:
+    """Return the folders and the image files right in `root`."""
+    with os.scandir(root) as found:
+        entries = sorted((entry.name, entry.is_dir()) for entry in found if not _is_hidden(entry.name))
+    return [name for name, folder in entries if folder], [n for n, folder in entries if not folder and is_image_name(n)]
+
+
+def _find_images(root: Path, folder: str, ignored: Counter[str], beat: Callable[[], None]) -> Iterator[str]:
+    """Yield the image files below a class folder, relative to `root`; count the other files."""
+    seen: set[tuple[int, int]] = set()
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        beat()
+        status = (root / current).stat()
+        if (status.st_dev, status.st_ino) in seen:  # a link that leads back up
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(root / current) as found:
+            for entry in found:
+                path = f"{current}/{entry.name}"
+                if _is_hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    pending.append(path)
+                elif is_image_name(entry.name):
+                    yield path
+                else:
+                    ignored[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1  # noqa: PTH122  # a hot loop
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is read as an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS  # noqa: PTH122  # a hot loop
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _check_top(root: Path, folders: list[str], loose: list[str]) -> None:
+    if loose and not folders:
+        raise ConfigError(
+            f"{root} holds {len(loose):,} images but no class folders",
+            remedy="make one folder per class in it, named after the class, and move the images there",
+        )
+    if not folders:
+        raise DataMissingError(
+            f"{root} holds no class folders", remedy="name a folder that holds one folder of images per class"
+        )
+    if loose:
+        raise ConfigError(
+            f"{root} holds images beside the class folders: {_show(loose)}",
+            remedy="move them into the folders of their classes, or out of the source",
+        )
+    if {name.lower() for name in folders} <= _SPLIT_NAMES and _has_folders(root / folders[0]):
+        raise ConfigError(
+            f"the folders in {root} are splits, not classes: {_show(folders)}",
+            remedy="name them in spec.split.folders, as train, validation and test",
+        )
+    if len(folders) == 1:
+        raise _one_class(root, folders[0])
+
+
+def _one_class(root: Path, folder: str) -> ConfigError:
+    if _has_folders(root / folder):
+        return ConfigError(
+            f"{root} holds a single folder, {folder!r}, which holds folders itself",
+            remedy=f"if these are the classes, name {root / folder} as the source",
+        )
+    return ConfigError(
+        f"{root} holds a single class, {folder!r}",
+        remedy="add at least one more class folder: there is nothing to tell apart",
+    )
+
+
+def _no_images(root: Path, empty: list[str], ignored: Counter[str]) -> DataMissingError:
+    found = (
+        f"; files with other endings: {_show([f'{n:,} {ending}' for ending, n in ignored.items()])}" if ignored else ""
+    )
+    return DataMissingError(
+        f"class folders without images in {root}: {_show(empty)}{found}",
+        remedy=f"add images ({', '.join(sorted(IMAGE_ENDINGS))}) or remove the folders",
+    )
+
+
+def _has_folders(folder: Path) -> bool:
+    with os.scandir(folder) as found:
+        return any(entry.is_dir() and not _is_hidden(entry.name) for entry in found)
+
+
+def _show(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

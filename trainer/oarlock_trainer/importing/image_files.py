@@ -1,0 +1,64 @@
+"""Reads image files, and tells apart what is wrong with one file from what is wrong with the volume that it is on."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from oarlock_trainer.errors import StorageError
+from oarlock_trainer.importing.images import UnreadableImageError
+
+_READ_BYTES = 2**18
+
+
+class SourceReadError(OSError):
+    """The source could not be read, which says nothing about the file itself: the volume is in trouble."""
+
+
+@contextmanager
+def source_errors() -> Iterator[None]:
+    """Turn a SourceReadError into a StorageError."""
+    try:
+        yield
+    except SourceReadError as error:
+        raise StorageError(
+            f"reading the source failed at {error.filename}: {error.strerror}",
+            remedy="check that the source's volume is mounted and healthy, then let the import run again",
+        ) from error
+
+
+def read_image_file(path: Path) -> bytes:
+    """Return the content of an image file.
+
+    Raises:
+        UnreadableImageError: if this file cannot be read, whatever the reason that lies in the file.
+        SourceReadError: if the volume does not answer.
+    """
+    try:
+        # Without O_NONBLOCK a pipe with the name of an image would stop the import for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnreadableImageError("it is not a file")
+            return _read_all(descriptor)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        finding = "it is a link that leads nowhere" if path.is_symlink() else "it vanished while the import ran"
+        raise UnreadableImageError(finding) from error
+    except PermissionError as error:
+        raise UnreadableImageError("it may not be read (permission denied)") from error
+    except OSError as error:
+        raise SourceReadError(error.errno, error.strerror, str(path)) from error
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Read to the end; most images come in one piece, which spares the joining."""
+    content = os.read(descriptor, _READ_BYTES)
+    if len(content) < _READ_BYTES:
+        return content
+    parts = [content]
+    while part := os.read(descriptor, _READ_BYTES):
+        parts.append(part)
+    return b"".join(parts)
