@@ -8,7 +8,8 @@ import torch.distributed as dist
 @pytest.fixture(scope="session")
 def _one_rank() -> Iterator[None]:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
+
 from oarlock_api.run import WorkerRun, content_hash
 from oarlock_trainer.checkpoints import Checkpointer
 from oarlock_trainer.state import TrainingState
-from torch import nn
 
 BATCH = 8
 
@@ -41,7 +42,8 @@ def make_run(*, keep: int = 3, steps: int = 1000, metric: str = "validation/accu
 
 
 def make_model(*, width: int = 32) -> nn.Module:
-    convolution = nn.Conv2d(1, 4, 3, padding=1).to(memory_format=torch.channels_last)
+    convolution = nn.Conv2d(1, 4, 3, padding=1)
+    convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
     head = nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Dropout(0.3), nn.Linear(width, 3))
     return nn.Sequential(convolution, nn.BatchNorm2d(4), *head)
 
@@ -52,7 +54,7 @@ def make_state(*, seed: int = 0, optimizer: str = "adamw", width: int = 32) -> T
     torch.manual_seed(seed)
     model = make_model(width=width)
     decay, rest = [p for p in model.parameters() if p.ndim > 1], [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": rest, "weight_decay": 0.0}, {"params": decay}]
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": 0.0}, {"params": decay}]
     makers: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "adamw": lambda: torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1),
         "sgd": lambda: torch.optim.SGD(groups, lr=0.05, momentum=0.9, weight_decay=0.1, nesterov=True),
@@ -74,7 +76,7 @@ def train_step(state: TrainingState) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = group["lr"] * 0.999
     state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch
     state.optimizer.step()
     state.position += BATCH
     state.counters["trainSeconds"] = state.counters.get("trainSeconds", 0.0) + 0.1

@@ -4,6 +4,7 @@ A save holds up training only while the state is copied; writing, verifying and 
 of its own, so that `poll` needs no collective and a slow volume costs no step. What it must not do: decide when to save.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -162,7 +163,7 @@ class Checkpointer:
         """Copy the state and start to write it; return the seconds for which training waited.
 
         A save that is still in flight is waited for first. `metric` is the value of the metric that `keepBest` names, if
-        validation ran at this step. `finite` is what the loop knows; the values themselves are looked at as well.
+        validation ran at this step; one that is not finite ranks nothing. `finite` is what the loop knows; the values themselves are looked at as well.
 
         Raises:
             StorageError: if the save before failed, and the one before that too.
@@ -219,7 +220,7 @@ class Checkpointer:
             step=step,
             position=state.position,
             epoch=epoch,
-            metric=metric,
+            metric=metric if metric is not None and math.isfinite(metric) else None,
             finite=finite,
         )
 

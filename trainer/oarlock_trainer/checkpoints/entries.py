@@ -54,10 +54,18 @@ def select_own_entries(entries: Entries, *, model: nn.Module, rank: int, size: i
     rank's own.
     """
     own = _rng_prefix(rank)
-    shared = [name for name, value in entries.items() if _is_replicated(name, value, model)]
-    mine = set(_share_out(shared, entries, size=size)[rank])
-    rest = {name for name in entries if name not in set(shared) and (rank == 0 or name.startswith(own))}
-    return {name: value for name, value in entries.items() if name in mine or name in rest}
+    parameters = _parameter_entries(model)
+    shared = {
+        name
+        for name, value in entries.items()
+        if isinstance(value, Tensor) and (name in parameters or name.startswith(_MOMENTS))
+    }
+    mine = shared if size == 1 else set(_share_out(shared, entries, size=size)[rank])
+    return {
+        name: value
+        for name, value in entries.items()
+        if name in mine or (name not in shared and (rank == 0 or name.startswith(own)))
+    }
 
 
 def build_targets(metadata: Metadata, state: TrainingState, *, rank: int) -> Entries:
@@ -98,7 +106,7 @@ def restore_entries(entries: Entries, state: TrainingState, *, rank: int, device
 
 def is_finite(entries: Entries, *, model: nn.Module) -> bool:
     """Say whether every parameter is finite and nothing else is NaN; a buffer may be infinite, as masks are."""
-    parameters = {_MODEL + name for name, _ in model.named_parameters(remove_duplicate=False)}
+    parameters = _parameter_entries(model)
     return all(_is_sound(value, finite=name in parameters) for name, value in entries.items())
 
 
@@ -122,15 +130,11 @@ def _parameter_names(model: nn.Module) -> dict[int, str]:
     return {id(parameter): name for name, parameter in model.named_parameters()}
 
 
-def _is_replicated(name: str, value: Any, model: nn.Module) -> bool:
-    if not isinstance(value, Tensor):
-        return False
-    return name.startswith(_MOMENTS) or name.removeprefix(_MODEL) in dict(
-        model.named_parameters(remove_duplicate=False)
-    )
+def _parameter_entries(model: nn.Module) -> set[str]:
+    return {_MODEL + name for name, _ in model.named_parameters(remove_duplicate=False)}
 
 
-def _share_out(names: list[str], entries: Entries, *, size: int) -> list[list[str]]:
+def _share_out(names: set[str], entries: Entries, *, size: int) -> list[list[str]]:
     """Deal the names to `size` ranks, the largest first, each to the rank that has least; every rank computes the same."""
     shares: list[list[str]] = [[] for _ in range(size)]
     loads = [0] * size

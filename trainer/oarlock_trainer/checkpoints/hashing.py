@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+_SMALL_BYTES = 256 * 1024
+"""An archive is written in dozens of small pieces for each tensor; they are gathered up to this."""
+
+
 class HashingStream(io.RawIOBase):
     """A file being written. An error of the volume is kept until the end.
 
@@ -32,9 +36,10 @@ class HashingStream(io.RawIOBase):
     def __init__(self, path: Path, on_chunk: Callable[[], None]) -> None:
         super().__init__()
         self._path, self._on_chunk = path, on_chunk
-        self._file: IO[bytes] = path.open("wb")
+        self._file: IO[bytes] = path.open("wb", buffering=0)
         self._digest = hashlib.sha256()
         self._bytes = 0
+        self._small = bytearray()
         self._error: OSError | None = None
 
     def writable(self) -> bool:
@@ -45,30 +50,45 @@ class HashingStream(io.RawIOBase):
 
     def write(self, data: "ReadableBuffer") -> int:
         view = memoryview(data).cast("B")
+        self._bytes += len(view)
+        if len(view) < _SMALL_BYTES:
+            self._small += view
+            if len(self._small) >= _SMALL_BYTES:
+                self._write_small()
+            return len(view)
+        self._write_small()
         for start in range(0, len(view), CHUNK_BYTES):
             self._write_chunk(view[start : start + CHUNK_BYTES])
         return len(view)
 
+    def _write_small(self) -> None:
+        pieces, self._small = self._small, bytearray()
+        self._write_chunk(memoryview(pieces))
+
     def _write_chunk(self, chunk: memoryview) -> None:
         self._digest.update(chunk)
-        self._bytes += len(chunk)
         self._on_chunk()
         if self._error is None:
             try:
-                self._file.write(chunk)
+                _write_all(self._file, chunk)
             except OSError as error:
                 self._error = error
 
     def seal(self) -> FileFacts:
         """Make the file durable and say what it must hold; raises the first error of the volume."""
+        self._write_small()
         try:
             if self._error is not None:
                 raise self._error
-            self._file.flush()
             os.fsync(self._file.fileno())
         finally:
             _close(self._file, failed=self._error is not None)
         return FileFacts(name=self._path.name, bytes=self._bytes, sha256=self._digest.hexdigest())
+
+
+def _write_all(file: IO[bytes], chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[file.write(chunk) :]
 
 
 def _close(file: IO[bytes], *, failed: bool) -> None:

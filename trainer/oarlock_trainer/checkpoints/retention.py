@@ -3,6 +3,7 @@
 The latest `keep` finite checkpoints and the best one stay. The only good checkpoint is never deleted, whatever else is there.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -34,7 +35,7 @@ def find_best(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> S
     """Return the best one by the metric, the earliest of equals, or None if none was validated."""
     best: StoredCheckpoint | None = None
     for candidate in sorted(checkpoints, key=lambda c: c.step):
-        if not candidate.is_good or candidate.metric is None or candidate.metric != candidate.metric:
+        if not candidate.is_good or candidate.metric is None or not math.isfinite(candidate.metric):
             continue
         if best is None or best.metric is None or is_better(metric_name, candidate.metric, best.metric):
             best = candidate
