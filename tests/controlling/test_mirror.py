@@ -1,0 +1,160 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oarlock_operator.mirror import Mirror, Name
+
+NAME = Name("ns", "a")
+
+
+def make(version: str, *, uid: str = "u1", name: str = "a") -> dict[str, object]:
+    return {"metadata": {"namespace": "ns", "name": name, "uid": uid, "resourceVersion": version}}
+
+
+def version_of(raw: dict[str, dict[str, str]]) -> str:
+    return raw["metadata"]["uid"] + raw["metadata"]["resourceVersion"]
+
+
+@pytest.fixture
+def mirror() -> Mirror[str]:
+    return Mirror(version_of)
+
+
+def test_watch_is_believed_when_nothing_was_written(mirror: Mirror[str]) -> None:
+    for version in ("x", "c", "m"):
+        mirror.offer(make(version))
+
+    assert mirror.get(NAME) == "u1m"
+
+
+def test_own_write_stays_when_the_watch_still_brings_older_versions(mirror: Mirror[str]) -> None:
+    mirror.offer(make("first"))
+    mirror.adopt(make("second"))
+    mirror.adopt(make("third"))
+
+    mirror.offer(make("first"))
+    mirror.offer(make("second"))
+
+    assert mirror.get(NAME) == "u1third"
+    assert not mirror.doubts
+
+
+def test_watch_is_believed_again_when_it_has_caught_up(mirror: Mirror[str]) -> None:
+    mirror.offer(make("first"))
+    mirror.adopt(make("second"))
+    mirror.offer(make("second"))
+
+    mirror.offer(make("third"))
+
+    assert mirror.get(NAME) == "u1third"
+
+
+def test_unknown_version_is_a_doubt_when_the_watch_has_not_caught_up(mirror: Mirror[str]) -> None:
+    mirror.offer(make("first"))
+    mirror.adopt(make("second"))
+
+    mirror.offer(make("unknown"))
+
+    assert mirror.get(NAME) == "u1second"
+    assert mirror.doubts == {NAME}
+
+
+def test_watch_has_caught_up_when_the_live_read_finds_what_it_brought(mirror: Mirror[str]) -> None:
+    mirror.adopt(make("first"))
+    mirror.offer(make("second"))
+    mirror.adopt(make("second"))
+    assert not mirror.doubts
+
+    mirror.offer(make("third"))
+
+    assert (mirror.get(NAME), mirror.doubts) == ("u1third", set())
+
+
+def test_deletion_is_ignored_when_the_name_is_taken_again(mirror: Mirror[str]) -> None:
+    mirror.offer(make("1", uid="old"))
+    mirror.adopt(make("2", uid="new"))
+
+    mirror.offer_deletion(make("1", uid="old"))
+
+    assert mirror.get(NAME) == "new2"
+
+
+def test_object_is_a_doubt_when_a_list_lacks_what_was_just_created(mirror: Mirror[str]) -> None:
+    mirror.adopt(make("1"))
+
+    mirror.offer_all([])
+
+    assert NAME in mirror
+    assert mirror.doubts == {NAME}
+
+
+def test_object_is_gone_when_a_new_watch_lacks_it(mirror: Mirror[str]) -> None:
+    for name in ("a", "b"):
+        mirror.offer(make("1", name=name))
+
+    mirror.offer_all([make("1", name="b")])
+
+    assert list(mirror) == [Name("ns", "b")]
+
+
+def test_comparison_names_every_difference_and_changes_nothing(mirror: Mirror[str]) -> None:
+    for name in ("same", "gone", "changed"):
+        mirror.offer(make("1", name=name))
+
+    listed = [make("1", name="same"), make("2", name="changed"), make("1", name="new")]
+
+    assert mirror.compare(listed) == 3
+    assert {name.name for name in mirror.doubts} == {"gone", "changed", "new"}
+    assert mirror.get(Name("ns", "changed")) == "u11"
+
+
+def test_changes_are_told_with_what_was_before() -> None:
+    told = []
+    mirror = Mirror(version_of, lambda *change: told.append(change))
+    mirror.offer(make("1"))
+    mirror.offer(make("1"))
+    mirror.adopt(make("2"))
+    mirror.offer_deletion(make("3"))
+
+    assert told == [(NAME, None, "u11"), (NAME, "u11", "u12"), (NAME, "u12", None)]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_mirror_never_goes_back_and_ends_right_whatever_the_order(seed: int) -> None:
+    """A server with one object, a watch that lags, own writes, others' writes, live reads, relists, lost events."""
+    chance = random.Random(seed)
+    mirror: Mirror[int] = Mirror(lambda raw: int(raw["metadata"]["order"]))
+    versions = chance.sample(range(10_000), 60)  # opaque: their order says nothing
+    live, backlog, newest_own = 0, [], 0
+
+    def raw(order: int) -> dict[str, object]:
+        return {"metadata": {"name": "a", "uid": "u", "resourceVersion": str(versions[order]), "order": order}}
+
+    mirror.offer(raw(0))
+    for _ in range(40):
+        match chance.choice(["own", "other", "watch", "watch", "read", "relist"]):
+            case "own" if mirror.get(Name("", "a")) == live:  # any other own write is refused by a conflict
+                live += 1
+                backlog.append(live)
+                mirror.adopt(raw(live))
+                newest_own = live
+            case "other":
+                live += 1
+                backlog.append(live)
+            case "watch" if backlog:
+                mirror.offer(raw(backlog.pop(0)))
+            case "read":
+                mirror.adopt(raw(live))
+                newest_own = live
+            case "relist":
+                backlog.clear()
+                mirror.offer_all([raw(live)])
+        assert mirror.get(Name("", "a")) >= newest_own
+    for order in backlog:
+        mirror.offer(raw(order))
+
+    if mirror.doubts:
+        mirror.adopt(raw(live))
+    assert mirror.get(Name("", "a")) == live

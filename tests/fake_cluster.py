@@ -1,0 +1,289 @@
+"""A cluster in memory that behaves as an API server does, as far as the conformance suite of the port demands it, and that
+fails, delays and repeats on request. Resource versions are opaque here on purpose."""
+
+import asyncio
+import copy
+import itertools
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from oarlock_operator.cluster.port import (
+    AlreadyExistsError,
+    Change,
+    ConflictError,
+    NotFoundError,
+    Object,
+    RefusedError,
+    UnavailableError,
+    WatchEvent,
+)
+from oarlock_operator.reconcile.plans import EventNote, Reference
+
+CUSTOM_KINDS = ("Dataset", "TrainingJob")
+
+
+class FakeClock:
+    """Time passes only when `advance` says so; whoever sleeps is woken in order."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._now = now
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        wakes = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._now + seconds, next(self._order), wakes))
+        await wakes
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and everybody who is due do what there is to do."""
+        end = self._now + seconds
+        while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= end and not sleeper[2].done()]:
+            first = min(due)
+            self._now = max(self._now, first[0])
+            self._sleepers.remove(first)
+            first[2].set_result(None)
+            await settle()
+        self._now = end
+        self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
+        await settle()
+
+
+async def settle(turns: int = 50) -> None:
+    """Let every task of the event loop run until all of them wait."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@dataclass(eq=False)
+class _Watcher:
+    kind: str
+    namespace: str | None
+    labels: Mapping[str, str]
+    events: asyncio.Queue[WatchEvent] = field(default_factory=asyncio.Queue)
+
+
+class FakeCluster:
+    """See the port. What a user, a kubelet or a bad network does is done by the methods that the port has not."""
+
+    def __init__(self, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.objects: dict[Reference, Object] = {}
+        self.requests: list[tuple[str, Reference]] = []
+        self.notes: list[tuple[Reference, EventNote]] = []
+        self.answers: dict[str, bytes | Exception] = {}
+        """What the agents answer, by pod name."""
+        self.drops: set[str] = set()
+        """Fields of the status that the server's schema does not know."""
+        self._faults: dict[str, list[Exception]] = defaultdict(list)
+        self._versions = itertools.count(1)
+        self._watchers: list[_Watcher] = []
+        self._held: list[tuple[_Watcher, WatchEvent]] | None = None
+
+    # The port.
+
+    async def get(self, reference: Reference) -> Object:
+        self._enter("get", reference)
+        return copy.deepcopy(self._find(reference))
+
+    async def list(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        self._enter("list", Reference(kind=kind, namespace=namespace or "", name=""))
+        return self._select(kind, namespace, labels or {})
+
+    async def watch(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> AsyncIterator[WatchEvent]:
+        self._enter("watch", Reference(kind=kind, namespace=namespace or "", name=""))
+        watcher = _Watcher(kind, namespace, labels or {})
+        self._relist(watcher)
+        self._watchers.append(watcher)
+        try:
+            while True:
+                yield await watcher.events.get()
+        finally:
+            self._watchers.remove(watcher)
+
+    async def create(self, manifest: Object) -> Object:
+        reference = _refer(manifest)
+        self._enter("create", reference)
+        if reference in self.objects:
+            raise AlreadyExistsError("already exists", reference=reference, status=409)
+        made = copy.deepcopy(manifest)
+        made["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._time(), "generation": 1}
+        if manifest["kind"] in {"Pod", "PersistentVolumeClaim"}:
+            made["status"] = {"phase": "Pending"}
+        elif manifest["kind"] in CUSTOM_KINDS:
+            made.pop("status", None)
+        self.objects[reference] = made
+        return self._changed(reference, Change.ADDED)
+
+    async def delete(self, reference: Reference, *, uid: str, grace_seconds: int | None = None) -> None:
+        self._enter("delete", reference)
+        there = self.objects.get(reference)
+        if there is None:
+            return
+        if there["metadata"]["uid"] != uid:
+            raise ConflictError("has another uid", reference=reference, status=409)
+        self._delete(reference, grace_seconds=grace_seconds)
+
+    async def write_status(self, reference: Reference, *, resource_version: str, status: Object) -> Object:
+        self._enter("write_status", reference)
+        there = self._find(reference, resource_version=resource_version)
+        there["status"] = {key: value for key, value in copy.deepcopy(status).items() if key not in self.drops}
+        return self._changed(reference, Change.MODIFIED)
+
+    async def write_finalizers(
+        self, reference: Reference, *, resource_version: str, finalizers: Sequence[str]
+    ) -> Object:
+        self._enter("write_finalizers", reference)
+        there = self._find(reference, resource_version=resource_version)
+        there["metadata"]["finalizers"] = list(finalizers)
+        answer = self._changed(reference, Change.MODIFIED)
+        if not finalizers and "deletionTimestamp" in there["metadata"]:
+            self._remove(reference)
+        return answer
+
+    async def record_event(self, reference: Reference, *, uid: str, note: EventNote) -> None:  # noqa: ARG002
+        self.notes.append((reference, note))
+
+    async def fetch_worker_status(self, pod: Object) -> bytes:
+        answer = self.answers.get(pod["metadata"]["name"], UnavailableError("connection refused"))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    # What users, kubelets and accidents do.
+
+    def edit(self, reference: Reference, change: Callable[[Object], None]) -> None:
+        """Change an object as somebody else would."""
+        there = self._find(reference)
+        spec = copy.deepcopy(there.get("spec"))
+        change(there)
+        if there.get("spec") != spec:
+            there["metadata"]["generation"] += 1
+        self._changed(reference, Change.MODIFIED)
+
+    def remove(self, reference: Reference) -> None:
+        """Delete as `kubectl delete` does."""
+        self._delete(reference, grace_seconds=None)
+
+    def finish_pod(self, reference: Reference) -> None:
+        """End a pod that is being deleted, as its kubelet does."""
+        self._remove(reference)
+
+    def fail_next(self, verb: str, *errors: Exception) -> None:
+        """Answer the next requests with errors."""
+        self._faults[verb].extend(errors)
+
+    def hold_events(self) -> None:
+        """From now on the watches bring nothing."""
+        self._held = []
+
+    def release_events(self) -> None:
+        """Bring what was held back, in order."""
+        held, self._held = self._held or [], None
+        for watcher, event in held:
+            watcher.events.put_nowait(event)
+
+    def lose_events(self) -> None:
+        """Forget what was held back, and begin all watches anew."""
+        self._held = None
+        self.relist()
+
+    def relist(self) -> None:
+        """Begin all watches anew, as after a 410."""
+        for watcher in self._watchers:
+            self._relist(watcher)
+
+    def find(self, kind: str) -> Sequence[Object]:
+        """Return all objects of a kind, by name."""
+        return [copy.deepcopy(self.objects[each]) for each in sorted(self.objects, key=str) if each.kind == kind]
+
+    def count(self, verb: str, kind: str) -> int:
+        return sum(1 for each, reference in self.requests if (each, reference.kind) == (verb, kind))
+
+    # How it works.
+
+    def _enter(self, verb: str, reference: Reference) -> None:
+        self.requests.append((verb, reference))
+        if self._faults[verb]:
+            raise self._faults[verb].pop(0)
+
+    def _find(self, reference: Reference, *, resource_version: str | None = None) -> Object:
+        there = self.objects.get(reference)
+        if there is None:
+            raise NotFoundError("not found", reference=reference, status=404)
+        if resource_version not in {None, there["metadata"]["resourceVersion"]}:
+            raise ConflictError("the object has been modified", reference=reference, status=409)
+        return there
+
+    def _select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Sequence[Object]:
+        return [
+            copy.deepcopy(each)
+            for reference, each in self.objects.items()
+            if reference.kind == kind and _matches(each, namespace, labels)
+        ]
+
+    def _delete(self, reference: Reference, *, grace_seconds: int | None) -> None:
+        there = self.objects[reference]
+        is_running = bool((there.get("spec") or {}).get("nodeName")) and grace_seconds != 0
+        if there["metadata"].get("finalizers") or (reference.kind == "Pod" and is_running):
+            if "deletionTimestamp" not in there["metadata"]:
+                there["metadata"]["deletionTimestamp"] = self._time(grace_seconds or 30)
+                self._changed(reference, Change.MODIFIED)
+        else:
+            self._remove(reference)
+
+    def _remove(self, reference: Reference) -> None:
+        there = self.objects[reference]
+        self._changed(reference, Change.DELETED)
+        del self.objects[reference]
+        uid = there["metadata"]["uid"]
+        for other, each in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ()):
+                self._delete(other, grace_seconds=None)
+
+    def _changed(self, reference: Reference, change: Change) -> Object:
+        there = self.objects[reference]
+        there["metadata"]["resourceVersion"] = f"opaque-{next(self._versions) * 7919 % 1000:03}-{uuid.uuid4().hex[:6]}"
+        for watcher in self._watchers:
+            if reference.kind == watcher.kind and _matches(there, watcher.namespace, watcher.labels):
+                self._send(watcher, WatchEvent(change=change, object=copy.deepcopy(there)))
+        return copy.deepcopy(there)
+
+    def _relist(self, watcher: _Watcher) -> None:
+        listed = tuple(self._select(watcher.kind, watcher.namespace, watcher.labels))
+        watcher.events.put_nowait(WatchEvent(change=Change.RELISTED, listed=listed))
+
+    def _send(self, watcher: _Watcher, event: WatchEvent) -> None:
+        if self._held is None:
+            watcher.events.put_nowait(event)
+        else:
+            self._held.append((watcher, event))
+
+    def _time(self, later: float = 0) -> str:
+        return datetime.fromtimestamp(self.clock.now() + later, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def refuse(message: str, *, status: int = 403) -> RefusedError:
+    return RefusedError(message, status=status)
+
+
+def _refer(manifest: Mapping[str, Any]) -> Reference:
+    metadata = manifest["metadata"]
+    return Reference(kind=manifest["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"])
+
+
+def _matches(each: Object, namespace: str | None, labels: Mapping[str, str]) -> bool:
+    there = each["metadata"].get("labels") or {}
+    is_there = namespace is None or each["metadata"].get("namespace", "") == namespace
+    return is_there and all(there.get(label) == value for label, value in labels.items())
