@@ -23,7 +23,7 @@ def start_rank(rank: int, size: int, folder: Path, act: Callable[[int], Any]) ->
     code = 1
     try:
         torch.set_num_threads(1)
-        store = dist.FileStore(str(folder / "store"), size)
+        store = dist.FileStore(str(folder / "store"), size)  # type: ignore[attr-defined]  # torch does not list it
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
         (folder / f"rank-{rank}").write_bytes(pickle.dumps(act(rank)))
         code = 0

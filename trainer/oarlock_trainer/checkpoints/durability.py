@@ -65,6 +65,7 @@ def delete_folder(folder: Path, *, suffix: str) -> None:
     if doomed.exists():
         shutil.rmtree(doomed)
     folder.rename(doomed)
+    sync_folder(folder.parent)
     shutil.rmtree(doomed)
 
 

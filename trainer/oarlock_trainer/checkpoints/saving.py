@@ -188,20 +188,20 @@ def _commit(manifest: Manifest, partial: Path, volume: RunVolume) -> Manifest:
 
 
 def _make_way(final: Path, manifest: Manifest, volume: RunVolume) -> Manifest | None:
-    """Return the checkpoint of this step that stands there if it serves as well as the new one; else remove it.
+    """Return the intact checkpoint of this step that stands there already, if there is one; else remove what is there.
 
     A step is written twice when training resumed from before it, because what stands there was found corrupt, or when an
-    earlier attempt finished its last write late.
+    earlier attempt finished its last write late. What is intact is never taken away, even for a moment: it may be the only one.
     """
     if not final.exists():
         return None
     try:
         standing = read_manifest(final)
-        serves = standing.training_hash == manifest.training_hash and standing.finite == manifest.finite
-        if serves and manifest.metric in (None, standing.metric) and not find_corruption(final, standing.files):
+        is_equal = standing.training_hash == manifest.training_hash and standing.finite == manifest.finite
+        if is_equal and not find_corruption(final, standing.files):
             return standing
     except (CorruptCheckpointError, OSError):
-        pass
+        pass  # it is not intact
     delete_folder(final, suffix=deleting_suffix(volume.fence.attempt))
     return None
 
