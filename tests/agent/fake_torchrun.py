@@ -17,7 +17,7 @@ def main() -> int:
     scenario, arguments = sys.argv[1], sys.argv[2:]
     options = dict(argument.removeprefix("--").partition("=")[::2] for argument in arguments)
     if scenario == "launcher_fails":
-        print("launcher: no such backend", flush=True)
+        sys.stderr.write("launcher: no such backend\n")
         return 1
     if scenario == "launcher_hangs":
         time.sleep(100)

@@ -77,7 +77,7 @@ def exception(record: RankRecord) -> None:
 
 def unreported_exit(record: RankRecord) -> None:
     record.beat(PodPhase.LOADING)
-    print("ImportError: no such module", flush=True)
+    sys.stderr.write("ImportError: no such module\n")
     time.sleep(0.4)
     sys.exit(3)
 

@@ -16,6 +16,9 @@ _MAX_LINE_BYTES = 16 * 1024
 """A longer line is passed on in pieces."""
 _MAX_QUEUED = 2000
 """Lines that wait for one slow receiver before further ones are dropped."""
+_PATIENCE_SECONDS = 0.1
+"""How long the ranks' output may wait for a receiver, once, before lines are dropped for it."""
+_WRITE_BYTES = 64 * 1024
 _KEPT_LINES = 200
 MAX_LOG_BYTES = 64 * 1024 * 1024
 """Size at which a log file ends: a rank that prints without end must not fill the volume that checkpoints need."""
@@ -29,15 +32,20 @@ class _Sink:
         self._name, self._open, self._limit = name, open_sink, limit
         self._lines: queue.Queue[bytes | None] = queue.Queue(_MAX_QUEUED)
         self._dropped = 0
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name=f"log-{name}", daemon=True)
         self._thread.start()
 
     def put(self, line: bytes) -> None:
+        """Hand over a line; of one that falls behind, lose lines until it has caught up by half."""
+        if self._dropped and self._lines.qsize() > _MAX_QUEUED // 2:
+            self._dropped += 1
+            return
         try:
             if self._dropped:
                 self._lines.put_nowait(f"[{self._dropped} lines lost: {self._name} was too slow]\n".encode())
                 self._dropped = 0
-            self._lines.put_nowait(line)
+            self._lines.put(line, timeout=_PATIENCE_SECONDS)
         except queue.Full:
             self._dropped += 1
 
@@ -53,17 +61,35 @@ class _Sink:
             self._write_all(self._open())
         except OSError as error:
             self.trouble = f"The log is no longer written to {self._name}: {error.strerror or error}."
-            while self._lines.get() is not None:
+            while not self._ended and self._lines.get() is not None:
                 pass
 
     def _write_all(self, descriptor: int) -> None:
         written = 0
-        while (line := self._lines.get()) is not None:
-            if self._limit is not None and written + len(line) > self._limit:
-                _write(descriptor, b"[the log ends here: it has reached its largest size]\n")
+        while content := self._take():
+            if self._limit is not None and written + len(content) > self._limit:
+                _write(
+                    descriptor, content[: self._limit - written] + b"\n[the log ends here: it has its largest size]\n"
+                )
                 raise OSError(f"it has reached its largest size, {self._limit} bytes")
-            written += len(line)
-            _write(descriptor, line)
+            written += len(content)
+            _write(descriptor, content)
+
+    def _take(self) -> bytes:
+        """Wait for a line and take what else is there, up to a write's worth; nothing at the end."""
+        if self._ended or (line := self._lines.get()) is None:
+            return b""
+        content = bytearray(line)
+        while len(content) < _WRITE_BYTES:
+            try:
+                line = self._lines.get_nowait()
+            except queue.Empty:
+                break
+            if line is None:
+                self._ended = True
+                break
+            content += line
+        return bytes(content)
 
 
 def _write(descriptor: int, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Waiting until node 0 has a name: torchrun gives up at once on a name that DNS does not know yet."""
+"""Waiting until node 0 has a name. torchrun would wait too, but end without saying that the name was the trouble."""
 
 import socket
 import threading
