@@ -9,11 +9,11 @@ from collections.abc import Callable
 from oarlock_api.v1alpha1.recipe import Schedule, ScheduleName
 from oarlock_trainer.errors import ConfigError
 
-LearningRate = Callable[[int], float]
+RateFactor = Callable[[int], float]
 """The factor by which the highest learning rate is multiplied in a step, counted from 0."""
 
 
-def build_schedule(schedule: Schedule, *, steps: int) -> LearningRate:
+def build_schedule(schedule: Schedule, *, steps: int) -> RateFactor:
     """Return the factor of each step of a run of `steps` steps.
 
     Raises:

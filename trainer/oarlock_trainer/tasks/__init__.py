@@ -30,8 +30,8 @@ class Task(Protocol):
         """Draw what random changes the global batch of a step undergoes: [samples, any]."""
         ...
 
-    def weigh(self, targets: NDArray[np.int64]) -> float:
-        """Return the weight of these samples in the loss, by which a sum over them is divided."""
+    def weigh(self, ids: NDArray[np.int64]) -> float:
+        """Return the weight in the loss of these training samples, by which a sum over them is divided."""
         ...
 
     def prepare(self, samples: Tensor, draws: Tensor | None) -> Tensor:

@@ -41,8 +41,8 @@ class ImageClassification:
     def draw(self, step: int, samples: int) -> NDArray[np.int64]:
         return draw_augmentation(self._augment, seed=self._seed, step=step, samples=samples)
 
-    def weigh(self, targets: NDArray[np.int64]) -> float:
-        return float(len(targets))
+    def weigh(self, ids: NDArray[np.int64]) -> float:
+        return float(len(ids))
 
     def prepare(self, samples: Tensor, draws: Tensor | None) -> Tensor:
         """Turn uint8 [N, H, W, C] into normalised float32 [N, C, H, W], which is channels-last in memory."""

@@ -1,0 +1,52 @@
+"""Saves when it is time: joins the plan, rank 0's clock and the checkpointer, and keeps what they say in step on all ranks."""
+
+from oarlock_trainer.cadence import SaveClock, SavePlan
+from oarlock_trainer.checkpoints import Checkpointer, SaveResult
+from oarlock_trainer.state import TrainingState
+from oarlock_trainer.throughput import Throughput
+
+
+class Saver:
+    """Decides when to save, and what saving costs."""
+
+    def __init__(self, checkpointer: Checkpointer, state: TrainingState, *, plan: SavePlan, clock: SaveClock) -> None:
+        self.checkpointer = checkpointer
+        self._state = state
+        self._plan, self._clock = plan, clock
+
+    def is_due(self, step: int) -> bool:
+        """Say whether a periodic checkpoint is due after `step` steps; the same on all ranks."""
+        return self._plan.is_due(step)
+
+    def is_saved(self, step: int) -> bool:
+        """Say whether the state after `step` steps has been saved, or is being saved."""
+        return self._plan.saved_step == step
+
+    def propose(self, now: float) -> tuple[bool, bool]:
+        """Return whether a checkpoint is due by this rank's clock, and whether it is worth its cost."""
+        return self._clock.is_due(now), self._clock.is_worth_it(now)
+
+    def adopt(self, *, save: bool, may_save: bool) -> None:
+        """Take up what the ranks agreed on."""
+        self._plan = self._plan.after_verdict(save=save, may_save=may_save)
+
+    def begin(self, step: int, *, metric: float | None, finite: bool, throughput: Throughput, now: float) -> None:
+        """Start to save the state after `step` steps; every rank does so at the same one."""
+        throughput.begin_save()
+        epoch = self._plan.length.epoch(step)
+        self.checkpointer.begin_save(self._state, step=step, epoch=epoch, metric=metric, finite=finite)
+        self._plan = self._plan.after_save(step)
+        self._clock.note_save(now)
+
+    def poll(self, throughput: Throughput) -> SaveResult | None:
+        """Return how a save ended, once, without waiting."""
+        return self._take_up(self.checkpointer.poll(), throughput)
+
+    def finish(self, throughput: Throughput) -> SaveResult | None:
+        """Wait until the save in flight is durable."""
+        return self._take_up(self.checkpointer.finish(), throughput)
+
+    def _take_up(self, result: SaveResult | None, throughput: Throughput) -> SaveResult | None:
+        if result is not None:
+            self._clock.note_cost(throughput.end_save(stall_seconds=result.stall_seconds))
+        return result

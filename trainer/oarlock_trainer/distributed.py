@@ -1,0 +1,102 @@
+"""The processes of a run: joining them, spreading the model over them, keeping what gradients do not cover equal, parting.
+
+One process without a launcher is a group of one, so that nothing else needs to ask. Control messages have a gloo group of
+their own: they must never wait behind gradients, nor on a GPU.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch._C._distributed_c10d import HashStore
+from torch.nn.parallel import DistributedDataParallel
+
+from oarlock_trainer.config import TrainerConfig
+from oarlock_trainer.errors import RendezvousError
+from oarlock_trainer.order import rows_of_rank
+
+_COLLECTIVE_TIMEOUT = timedelta(days=1)
+"""A dead peer closes its connections; whether a silent one hangs is for the agent's progress deadline to say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int
+    count: int
+    device: torch.device
+    control: dist.ProcessGroup
+    """A gloo group of all ranks, for messages on the host."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, which alone writes and reports."""
+        return self.rank == 0
+
+    def share(self, rows: int) -> slice:
+        """Return which of `rows` rows are this rank's."""
+        return rows_of_rank(self.rank, self.count, rows)
+
+
+@contextmanager
+def join_processes(config: TrainerConfig, device: torch.device) -> Iterator[Processes]:
+    """Join the other processes; leave them in order when the context ends well.
+
+    Raises:
+        RendezvousError: if they do not find one another.
+    """
+    _initialise(config, device)
+    control = cast("dist.ProcessGroup", dist.new_group(backend="gloo", timeout=_COLLECTIVE_TIMEOUT))
+    yield Processes(rank=config.rank, count=config.processes, device=device, control=control)
+    # Without the barrier a rank that is done early closes its connections under the others, which look failed then.
+    dist.barrier(group=control)
+    dist.destroy_process_group()
+
+
+def _initialise(config: TrainerConfig, device: torch.device) -> None:
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        if config.launched:
+            dist.init_process_group(backend, timeout=_COLLECTIVE_TIMEOUT)
+        else:
+            dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1, timeout=_COLLECTIVE_TIMEOUT)
+    except (dist.DistError, RuntimeError, ValueError) as error:
+        raise RendezvousError(
+            f"rank {config.rank} did not find the other {config.processes - 1} processes: {error}",
+            remedy="check that the pods reach one another on the rendezvous port (network policies, DNS)",
+        ) from error
+
+
+def spread_model(model: nn.Module, processes: Processes) -> nn.Module:
+    """Return the model whose backward pass averages gradients over all processes.
+
+    Buffers are not broadcast at every step: see `adopt_leader_buffers`.
+    """
+    if processes.count == 1:
+        return model
+    devices = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager[object]:
+    """Return the context of a backward pass, whose gradients stay on this rank if `hold` says that more are to come."""
+    if hold and isinstance(network, DistributedDataParallel):
+        return cast("AbstractContextManager[object]", network.no_sync())
+    return nullcontext()
+
+
+def adopt_leader_buffers(model: nn.Module, processes: Processes) -> None:
+    """Give every rank the buffers of rank 0: running statistics of batch norms, which each rank gathers from its own rows.
+
+    They have no effect on training, only on validation and on what is saved. So rank 0's are the truth, and are spread only
+    before they are used: a run that was interrupted then has the same ones as one that was not.
+    """
+    if processes.count > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

@@ -1,0 +1,103 @@
+"""The trained model for others to use: weights as safetensors, and beside them what one must know to use them.
+
+`export/model.safetensors` holds parameters and buffers under the names of the built-in model; `export/model.json` says which
+model and recipe made them, from which checkpoint, the class names, and how a sample becomes the model's input. Only rank 0
+writes; `model.json` comes last, so a folder that has it is complete.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save
+from torch import nn
+
+from oarlock_api.contract import CheckpointFacts
+from oarlock_api.run import WorkerRun
+from oarlock_api.v1alpha1.recipe import MeanSubtraction
+from oarlock_trainer.datasets import StoredDataset
+from oarlock_trainer.errors import StorageError
+from oarlock_trainer.tasks import Task
+
+EXPORT_DIR = "export"
+WEIGHTS_NAME = "model.safetensors"
+DESCRIPTION_NAME = "model.json"
+MEAN_IMAGE_NAME = "mean-image.npy"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """Which state of the run is exported."""
+
+    checkpoint: str
+    """`best` by the metric that `keepBest` names, or `last` if nothing was validated."""
+    step: int
+    epoch: float
+    metric: float | None
+
+    def __str__(self) -> str:
+        return f"{self.checkpoint} model (step {self.step})"
+
+
+def choose_origin(best: CheckpointFacts | None, *, step: int, epoch: float) -> Origin:
+    """Return the best checkpoint's origin if there is one, else that of the last state, after `step` steps."""
+    if best is None or best.metric is None:
+        return Origin(checkpoint="last", step=step, epoch=epoch, metric=None)
+    return Origin(checkpoint="best", step=best.step, epoch=best.epoch, metric=best.metric)
+
+
+def export_model(
+    run_dir: Path, model: nn.Module, *, run: WorkerRun, dataset: StoredDataset, task: Task, origin: Origin
+) -> str:
+    """Write the model and return its path relative to `run_dir`.
+
+    Raises:
+        StorageError: if the volume refuses.
+    """
+    folder = run_dir / EXPORT_DIR
+    # Contiguous copies: training keeps weights channels-last, which safetensors has no word for.
+    weights = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    description = _describe(run, dataset, task, origin, digest=hashlib.sha256(weights).hexdigest(), size=len(weights))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / DESCRIPTION_NAME).unlink(missing_ok=True)
+        _write(folder / WEIGHTS_NAME, weights)
+        if run.recipe.mean_subtraction is MeanSubtraction.IMAGE:
+            np.save(folder / MEAN_IMAGE_NAME, dataset.mean_image())
+        _write(folder / DESCRIPTION_NAME, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
+    except OSError as error:
+        raise StorageError.from_os_error(error, doing="exporting the model", path=folder) from error
+    return f"{EXPORT_DIR}/{WEIGHTS_NAME}"
+
+
+def _describe(
+    run: WorkerRun, dataset: StoredDataset, task: Task, origin: Origin, *, digest: str, size: int
+) -> dict[str, Any]:
+    return {
+        "formatVersion": FORMAT_VERSION,
+        "weights": {"file": WEIGHTS_NAME, "sha256": digest, "bytes": size},
+        "model": run.model.to_wire(),
+        "task": run.task.value,
+        "classes": dataset.manifest.classes,
+        "sampleShape": run.sample_shape,
+        "preprocessing": dict(task.describe_input()),
+        "exported": {**asdict(origin), "by": str(run.keep_best.metric)},
+        "datasetVersion": run.dataset_version,
+        "trainingHash": run.training_hash,
+        "recipe": run.recipe.to_wire(),
+    }
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is complete or absent, even if the node goes down."""
+    unfinished = path.with_name(path.name + ".partial")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)

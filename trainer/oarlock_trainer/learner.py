@@ -1,0 +1,70 @@
+"""The model with all that trains it: optimizer, schedule, number format, and its spread over the processes."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from oarlock_trainer.compilation import choose_compilation
+from oarlock_trainer.config import TrainerConfig
+from oarlock_trainer.devices import choose_precision
+from oarlock_trainer.distributed import Processes, spread_model
+from oarlock_trainer.models import build_model
+from oarlock_trainer.optimizers import build_optimizer, highest_learning_rate
+from oarlock_trainer.schedules import RateFactor, build_schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learner:
+    """One rank's model and optimizer."""
+
+    model: nn.Module
+    network: nn.Module
+    """The model, spread over the processes: its backward pass averages gradients."""
+    optimizer: Optimizer
+    precision: torch.dtype
+    highest_rate: float
+    rate_factor: RateFactor
+    gradient_clip_norm: float | None
+    compilation: str
+    """Whether the model is compiled, and why."""
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return self.highest_rate * self.rate_factor(step)
+
+    def clip_gradients(self) -> torch.Tensor | None:
+        """Clip the gradients as the recipe asks and return their norm before; None if it does not ask."""
+        if self.gradient_clip_norm is None:
+            return None
+        return nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip_norm)
+
+
+def build_learner(config: TrainerConfig, processes: Processes, *, outputs: int) -> Learner:
+    """Return the model with `outputs` outputs in its first state, the same on all ranks, and its optimizer.
+
+    Raises:
+        ConfigError: if the recipe asks for what the device or this version lacks, or the samples do not fit the model.
+    """
+    run, recipe, device = config.run, config.run.recipe, processes.device
+    height, width, channels = run.sample_shape
+    torch.manual_seed(recipe.seed)
+    model = build_model(run.model, (height, width, channels), outputs).to(device)
+    # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+    compiles, why = choose_compilation(
+        recipe.compile, device=device, steps=run.steps, deterministic=recipe.deterministic
+    )
+    if compiles:
+        model.compile()
+    return Learner(
+        model=model,
+        network=spread_model(model, processes),
+        optimizer=build_optimizer(recipe.optimizer, model, device_type=device.type),
+        precision=choose_precision(recipe.precision, device),
+        highest_rate=highest_learning_rate(recipe.optimizer),
+        rate_factor=build_schedule(recipe.schedule, steps=run.steps),
+        gradient_clip_norm=recipe.gradient_clip_norm,
+        compilation=f"{'on' if compiles else 'off'}: {why}",
+    )

@@ -1,0 +1,172 @@
+"""The training loop, to be read from top to bottom: `train` is all there is to a run."""
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from oarlock_api.contract import Outcome, PodPhase
+from oarlock_api.metrics import is_better
+from oarlock_trainer.best_weights import read_weights
+from oarlock_trainer.cadence import is_validation_due
+from oarlock_trainer.config import TrainerConfig
+from oarlock_trainer.devices import compute_in, open_device
+from oarlock_trainer.distributed import Processes, hold_gradients, join_processes
+from oarlock_trainer.export import choose_origin, export_model
+from oarlock_trainer.optimizers import set_learning_rate
+from oarlock_trainer.preparation import Preparation, prepare
+from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.validation import validate
+
+_VALIDATED_STEP = "validatedStep"
+_BEST = "bestMetric"
+_VALIDATION_ROWS = 4
+"""Without gradients, this many times as many samples fit."""
+
+
+def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outcome:
+    """Train from the last checkpoint, or from the beginning, to the end of the run or until asked to stop.
+
+    Every process of the run calls it. `step` counts the optimizer steps that are done.
+
+    Raises:
+        TrainerError: with the cause and the remedy, if the run cannot go on.
+    """
+    device = open_device(config)
+    record.beat(PodPhase.RENDEZVOUS)
+    with join_processes(config, device) as processes:
+        p = prepare(config, processes, record, stop)
+        learner, steering, step = p.learner, p.steering, p.step
+        while True:
+            validated = _validate_if_due(p, processes, step)
+            ends = steering.is_stopping or step >= config.run.steps
+            if (ends or validated.is_best or steering.saver.is_due(step)) and not steering.saver.is_saved(step):
+                steering.save(step, learner.model, processes, metric=validated.metric)
+            if steering.is_stopping:
+                return _suspend(p, step)
+            if ends:
+                return _conclude(p, config, processes, step)
+
+            asked_at = time.perf_counter()
+            batch = p.data.batches.at(step)
+            waited = time.perf_counter() - asked_at
+
+            set_learning_rate(learner.optimizer, learner.learning_rate(step))
+            figures: list[Tensor] = []
+            for part, is_last in batch.split(p.data.rows):
+                with hold_gradients(learner.network, hold=not is_last):
+                    with compute_in(learner.precision, device):
+                        outputs = learner.network(p.task.prepare(part.samples, part.draws))
+                    loss = p.task.compute_loss(outputs, part.targets)
+                    # Gradients are averaged over the processes: times their number, that is the mean over the global batch.
+                    (loss * (processes.count / batch.weight)).backward()  # type: ignore[no-untyped-call]
+                figures.append(p.task.measure_training(loss.detach(), outputs.detach(), part.targets))
+            norm = learner.clip_gradients()
+            learner.optimizer.step()
+            learner.optimizer.zero_grad(set_to_none=True)
+
+            step += 1
+            p.state.position = step * config.batch_size
+            steering.note_step(
+                step, _add_up(figures, norm, batch.weight / processes.count), batch.weight, waited=waited
+            )
+
+
+def _add_up(figures: list[Tensor], norm: Tensor | None, share: float) -> Tensor:
+    """Return one row of sums over this rank's samples.
+
+    The norm is the same on all ranks: `share` of it, added over them and divided by the weight, is the norm again.
+    """
+    row = figures[0] if len(figures) == 1 else torch.stack(figures).sum(dim=0)
+    return row if norm is None else torch.cat((row, (norm * share).view(1)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Validated:
+    """What a validation that may have happened found."""
+
+    metric: float | None = None
+    """The value of the metric that `keepBest` names."""
+    is_best: bool = False
+
+
+def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Validated:
+    """Validate if the plan says so and it has not been done at this step, before a restart perhaps."""
+    steering, counters = p.steering, p.state.counters
+    due = is_validation_due(step, every=steering.validate_every, length=steering.length)
+    if not due or steering.is_stopping or len(p.data.validation) == 0 or counters.get(_VALIDATED_STEP) == step:
+        return _Validated()
+    steering.settle(step)
+    began = time.monotonic()
+    steering.throughput.pause(began)
+    figures = validate(
+        p.learner.model,
+        p.data.validation,
+        task=p.task,
+        processes=processes,
+        precision=p.learner.precision,
+        rows=_VALIDATION_ROWS * p.data.rows,
+        is_stopping=lambda: bool(steering.stop) or steering.is_stopping,
+        on_beat=lambda: steering.record.beat(PodPhase.VALIDATING),
+    )
+    steering.throughput.resume(time.monotonic())
+    if figures is None:
+        steering.is_stopping = True
+        return _Validated()
+    seconds = time.monotonic() - began
+    steering.throughput.note_validation(seconds)
+    metrics = {f"validation/{name}": value for name, value in figures.items()}
+    steering.reporter.note_validation(step, metrics, seconds=seconds)
+    return _rank_validation(p, step, metrics)
+
+
+def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _Validated:
+    """Compare with the best so far, which is part of every checkpoint, so that a resumed run compares with the same."""
+    counters, name = p.state.counters, p.best_by
+    counters[_VALIDATED_STEP] = step
+    value = metrics[name]
+    is_best = math.isfinite(value) and (_BEST not in counters or is_better(name, value, counters[_BEST]))
+    if is_best:
+        counters[_BEST] = value
+    return _Validated(metric=value, is_best=is_best)
+
+
+def _suspend(p: Preparation, step: int) -> Outcome:
+    """Wait until the last state is safe on the volume."""
+    p.steering.record.beat(PodPhase.SUSPENDING)
+    p.steering.finish_saving(step)
+    p.steering.reporter.say("suspended", step, f"stopped on request; step {step} is safe")
+    _close(p)
+    return Outcome.SUSPENDED
+
+
+def _conclude(p: Preparation, config: TrainerConfig, processes: Processes, step: int) -> Outcome:
+    """Export the best model, or the last if nothing was validated."""
+    p.steering.settle(step)
+    p.steering.watch.end()
+    p.steering.finish_saving(step)
+    p.steering.record.beat(PodPhase.EXPORTING)
+    if processes.leads:
+        _export(p, config, step)
+    _close(p)
+    return Outcome.SUCCEEDED
+
+
+def _export(p: Preparation, config: TrainerConfig, step: int) -> None:
+    best = p.steering.saver.checkpointer.best
+    if best is not None and best.step != step:
+        read_weights(config.run_dir / best.path, p.learner.model)
+    origin = choose_origin(best, step=step, epoch=p.steering.length.epoch(step))
+    path = export_model(
+        config.run_dir, p.learner.model, run=config.run, dataset=p.data.dataset, task=p.task, origin=origin
+    )
+    p.steering.record.report(export=path)
+    p.steering.reporter.say("export", step, f"the {origin} is exported to {config.run_dir / path}", export=path)
+
+
+def _close(p: Preparation) -> None:
+    p.data.batches.close()
+    p.steering.reporter.close()

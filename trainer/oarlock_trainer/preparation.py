@@ -1,0 +1,246 @@
+"""Everything that the loop needs, made in order: data, task, model, optimizer, and the state of the last checkpoint."""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from oarlock_api.contract import PodPhase
+from oarlock_trainer.agreement import LONGEST_INTERVAL, Agreement
+from oarlock_trainer.batches import Batches, Samples, open_samples
+from oarlock_trainer.cadence import Length, SaveClock, SavePlan
+from oarlock_trainer.checkpointing import Saver
+from oarlock_trainer.checkpoints import Checkpointer, LoadedCheckpoint
+from oarlock_trainer.compilation import rehearse
+from oarlock_trainer.config import TrainerConfig
+from oarlock_trainer.datasets import StoredDataset, open_dataset
+from oarlock_trainer.devices import free_memory
+from oarlock_trainer.distributed import Processes
+from oarlock_trainer.divergence import DivergenceWatch
+from oarlock_trainer.errors import DataMissingError
+from oarlock_trainer.learner import Learner, build_learner
+from oarlock_trainer.order import Order
+from oarlock_trainer.randomness import process_seed
+from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.reporting import Reporter
+from oarlock_trainer.run_log import RunLog
+from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.state import TrainingState
+from oarlock_trainer.statistics_ring import StatisticsRing
+from oarlock_trainer.steering import Steering
+from oarlock_trainer.tasks import Task, build_task
+from oarlock_trainer.throughput import Throughput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """One rank's view of the data set."""
+
+    dataset: StoredDataset
+    batches: Batches
+    validation: Samples
+    rows: int
+    """Samples that this process holds at once while training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What one rank trains with."""
+
+    data: Data
+    task: Task
+    learner: Learner
+    state: TrainingState
+    best_by: str
+    """The metric by which the best checkpoint is kept."""
+    step: int
+    """Steps done before: 0, or those of the checkpoint."""
+    steering: Steering
+
+
+def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, stop: StopRequest) -> Preparation:
+    """Return everything for the loop, in the state of the last checkpoint if there is one; every rank calls it.
+
+    Raises:
+        TrainerError: if the data, the checkpoint or the configuration does not allow the run to go on.
+    """
+    beat = partial(record.beat, PodPhase.LOADING)
+    beat()
+    checkpointer = _claim_run(config, processes, record)
+    dataset = _open_dataset(config)
+    task = build_task(config.run, dataset, device=processes.device)
+    learner = build_learner(config, processes, outputs=task.outputs)
+    data = _open_data(config, processes, dataset, task, on_beat=beat)
+    _rehearse(learner, data, task, on_beat=partial(record.beat, PodPhase.COMPILING))
+    _seed_process(config.run.recipe.seed, processes.rank)
+    beat()
+    state = TrainingState(model=learner.model, optimizer=learner.optimizer)
+    loaded = checkpointer.load_latest(state)
+    step = state.position // config.batch_size
+    steering = _build_steering(
+        config,
+        processes,
+        task=task,
+        learner=learner,
+        state=state,
+        checkpointer=checkpointer,
+        record=record,
+        stop=stop,
+        step=step,
+    )
+    _announce(
+        steering.reporter,
+        config,
+        processes=processes,
+        learner=learner,
+        data=data,
+        checkpointer=checkpointer,
+        loaded=loaded,
+        step=step,
+    )
+    best_by = str(config.run.keep_best.metric)
+    return Preparation(
+        data=data, task=task, learner=learner, state=state, best_by=best_by, step=step, steering=steering
+    )
+
+
+def _claim_run(config: TrainerConfig, processes: Processes, record: RankRecord) -> Checkpointer:
+    checkpointer = Checkpointer(
+        config.run_dir,
+        run=config.run,
+        job_uid=config.job_uid,
+        attempt=config.attempt,
+        group=processes.control,
+        device=processes.device,
+        on_beat=partial(record.beat, PodPhase.CHECKPOINTING),
+    )
+    checkpointer.claim_fence()
+    return checkpointer
+
+
+def _open_dataset(config: TrainerConfig) -> StoredDataset:
+    """Open the data set and make sure that it is the one that the run was resolved for."""
+    dataset = open_dataset(config.data_dir)
+    found, run = dataset.manifest, config.run
+    facts = (
+        ("version", run.dataset_version, found.version),
+        ("sample shape", list(run.sample_shape), list(found.sample_shape)),
+        ("number of classes", run.class_count, len(found.classes)),
+        ("number of training samples", run.train_samples, found.counts.get("train", 0)),
+    )
+    for name, expected, actual in facts:
+        if expected != actual:
+            raise DataMissingError(
+                f"the data set in {config.data_dir} must have the {name} {expected!r} of the accepted run, it has {actual!r}",
+                remedy="import the Dataset version that the run names again, or start a new job on the present one",
+            )
+    return dataset
+
+
+def _open_data(
+    config: TrainerConfig, processes: Processes, dataset: StoredDataset, task: Task, *, on_beat: Callable[[], None]
+) -> Data:
+    run, device = config.run, processes.device
+    row_bytes = int(np.prod(run.sample_shape))
+    open_split = partial(open_samples, device=device, row_bytes=row_bytes, on_beat=on_beat)
+    training = open_split(dataset.split("train"), free=free_memory(device))
+    order = Order(seed=run.recipe.seed, samples=len(training), batch_size=config.batch_size)
+    share = processes.share(config.batch_size)
+    batches = Batches(training, task=task, order=order, share=share, row_bytes=row_bytes, device=device)
+    validation = open_split(dataset.split("validation"), free=free_memory(device))
+    rows = min(share.stop - share.start, run.recipe.micro_batch_size or config.batch_size)
+    return Data(dataset=dataset, batches=batches, validation=validation, rows=rows)
+
+
+def _rehearse(learner: Learner, data: Data, task: Task, *, on_beat: Callable[[], None]) -> None:
+    on_beat()
+    batch, _ = next(data.batches.read(0).split(data.rows))
+    rehearse(learner.network, learner.model, batch, task=task, precision=learner.precision, on_beat=on_beat)
+
+
+def _seed_process(seed: int, rank: int) -> None:
+    """Seed the stateful generators, from which dropout draws, differently on each rank."""
+    own = process_seed(seed, rank)
+    torch.manual_seed(own)
+    np.random.seed(own % 2**32)  # noqa: NPY002  # the global generator is the one that user code draws from
+    random.seed(own)
+
+
+def _build_steering(
+    config: TrainerConfig,
+    processes: Processes,
+    *,
+    task: Task,
+    learner: Learner,
+    state: TrainingState,
+    checkpointer: Checkpointer,
+    record: RankRecord,
+    stop: StopRequest,
+    step: int,
+) -> Steering:
+    run, now = config.run, time.monotonic()
+    length = Length(steps=run.steps, batch_size=config.batch_size, train_samples=run.train_samples)
+    columns = tuple(f"train/{quantity}" for quantity in task.quantities)
+    if learner.gradient_clip_norm is not None:
+        columns += ("gradientNorm",)
+    ring = StatisticsRing(columns=len(columns), capacity=LONGEST_INTERVAL, device=processes.device)
+    plan = SavePlan(every=run.checkpoint_every, length=length, last_step=step, saved_step=step or None)
+    log = RunLog(config.run_dir) if processes.leads else None
+    if log is not None:
+        log.rewind(step)
+    reporter = Reporter(record, log=log, columns=columns, length=length, learning_rate=learner.learning_rate)
+    return Steering(
+        agreement=Agreement(processes.control, ring=ring, step=step),
+        ring=ring,
+        throughput=Throughput(batch_size=config.batch_size, now=now),
+        saver=Saver(checkpointer, state, plan=plan, clock=SaveClock(run.checkpoint_every, now=now)),
+        watch=DivergenceWatch(),
+        reporter=reporter,
+        record=record,
+        stop=stop,
+        length=length,
+        validate_every=run.recipe.validation.every,
+    )
+
+
+def _announce(
+    reporter: Reporter,
+    config: TrainerConfig,
+    *,
+    processes: Processes,
+    learner: Learner,
+    data: Data,
+    checkpointer: Checkpointer,
+    loaded: LoadedCheckpoint | None,
+    step: int,
+) -> None:
+    """Say what was chosen, and where the run goes on."""
+    reporter.say(
+        "start",
+        step,
+        f"training {config.run.model.name} on {processes.count} x {processes.device.type}, "
+        + (f"from the checkpoint of step {step}" if loaded else "from the beginning"),
+        attempt=config.attempt,
+        processes=processes.count,
+        threads=config.threads,
+        device=str(processes.device),
+        precision=str(learner.precision).removeprefix("torch."),
+        compilation=learner.compilation,
+        resident=data.batches.resident,
+        deterministic=config.run.recipe.deterministic,
+        torch=torch.__version__,
+    )
+    reporter.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
+    reporter.warn(step, *(loaded.warnings if loaded else checkpointer.warnings))
+    if loaded is not None and loaded.extends:
+        reporter.say(
+            "extension", step, f"the run is longer than when the checkpoint was written: {config.run.steps} steps"
+        )
+    if len(data.validation) == 0:
+        reporter.warn(
+            step, "the data set has no validation samples: nothing is validated, and the last model is exported"
+        )

@@ -1,0 +1,93 @@
+"""What surrounds the steps: agreement, reports, checkpoints, requests to stop. All ranks steer alike, at the same steps."""
+
+import time
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from oarlock_api.contract import PodPhase
+from oarlock_api.v1alpha1.recipe import ValidationInterval
+from oarlock_trainer.agreement import Agreement, Proposal, Verdict, choose_interval
+from oarlock_trainer.cadence import Length, count_validations
+from oarlock_trainer.checkpointing import Saver
+from oarlock_trainer.distributed import Processes, adopt_leader_buffers
+from oarlock_trainer.divergence import DivergenceWatch
+from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.reporting import Reporter
+from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.statistics_ring import StatisticsRing
+from oarlock_trainer.throughput import Throughput
+
+
+@dataclass(slots=True, kw_only=True)
+class Steering:
+    """One rank's view of the run."""
+
+    agreement: Agreement
+    ring: StatisticsRing
+    throughput: Throughput
+    saver: Saver
+    watch: DivergenceWatch
+    reporter: Reporter
+    record: RankRecord
+    stop: StopRequest
+    length: Length
+    validate_every: ValidationInterval
+    is_stopping: bool = False
+    """All ranks have agreed to stop here."""
+
+    def note_step(self, step: int, row: Tensor, weight: float, *, waited: float) -> None:
+        """Take up step number `step`: its figures on the device, and the seconds spent waiting for its data."""
+        self.ring.push(step, row, weight=weight)
+        self.throughput.count_step(waited)
+        self.record.beat(PodPhase.TRAINING, step=step, position=step * self.length.batch_size)
+        if self.agreement.is_due(step):
+            self._adopt(step, self.agreement.exchange(step, self._propose()))
+
+    def settle(self, step: int) -> None:
+        """Hear of every step so far, before something that must not miss one."""
+        self._adopt(step, self.agreement.settle(step, self._propose()))
+
+    def save(self, step: int, model: nn.Module, processes: Processes, *, metric: float | None) -> None:
+        """Begin to save the state after `step` steps, with a log that is complete up to there."""
+        self.throughput.pause(time.monotonic())
+        self.settle(step)
+        self.record.beat(PodPhase.CHECKPOINTING)
+        self.reporter.sync()
+        adopt_leader_buffers(model, processes)
+        now = time.monotonic()
+        self.saver.begin(step, metric=metric, finite=self.watch.is_finite, throughput=self.throughput, now=now)
+        self.reporter.note_save(step, self.saver.poll(self.throughput), self.saver.checkpointer)
+        self.throughput.resume(time.monotonic())
+
+    def finish_saving(self, step: int) -> None:
+        """Wait until the last save is durable."""
+        result = self.saver.finish(self.throughput)
+        self.reporter.note_save(step, result, self.saver.checkpointer)
+
+    def _propose(self) -> Proposal:
+        now = time.monotonic()
+        pace = self.throughput.close_window(now)
+        save, may_save = self.saver.propose(now)
+        return Proposal(
+            stop=bool(self.stop),
+            step_seconds=pace.step_seconds if pace else 0.0,
+            wait_seconds=pace.wait_seconds if pace else 0.0,
+            save=save,
+            may_save=may_save,
+            interval=choose_interval(pace.step_seconds) if pace else 1,
+        )
+
+    def _adopt(self, step: int, verdict: Verdict | None) -> None:
+        if verdict is None:
+            return
+        self.is_stopping = self.is_stopping or verdict.stop
+        self.saver.adopt(save=verdict.save, may_save=verdict.may_save)
+        self.reporter.note_steps(step, verdict, self.throughput.pace, eta=self._forecast(step))
+        self.reporter.note_save(step, self.saver.poll(self.throughput), self.saver.checkpointer)
+        for figures in verdict.figures:
+            self.watch.see(figures.first_step, figures.means[:, 0].tolist())
+
+    def _forecast(self, step: int) -> float | None:
+        left = count_validations(step, every=self.validate_every, length=self.length)
+        return self.throughput.forecast(steps_left=self.length.steps - step, validations_left=left)
