@@ -1,0 +1,19 @@
+"""How long to wait before the next attempt: twice as long as before, until an attempt has lasted. Pure."""
+
+MAX_DELAY_SECONDS = 600.0
+LASTING_SECONDS = 600.0
+"""An attempt that lasts as long as this is no part of a crash loop."""
+
+
+def compute_retry_delay(*, base: float, failed_before: float | None, retried_at: float | None, now: float) -> float:
+    """Return the seconds to wait.
+
+    Args:
+        base: the first delay.
+        failed_before: when the failure before this one was seen.
+        retried_at: when the attempt after that failure could start.
+        now: seconds since 1970.
+    """
+    if failed_before is None or retried_at is None or now - retried_at >= LASTING_SECONDS:
+        return min(base, MAX_DELAY_SECONDS)
+    return min(max(base, 2 * (retried_at - failed_before)), MAX_DELAY_SECONDS)

@@ -1,0 +1,126 @@
+"""Before a job runs: its spec is checked, its Dataset awaited, and both are frozen into a run. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from oarlock_api.findings import Finding, InvalidError, describe_findings
+from oarlock_api.resolve import Defaults, ReadyDataset, resolve
+from oarlock_api.run import Run
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.status import DatasetPhase, JobPhase
+from oarlock_api.v1alpha1.training_job import TrainingJobSpec
+from oarlock_api.v1alpha1.volumes import AccessMode
+from oarlock_operator import names
+from oarlock_operator.manifests.sizes import find_oversized_run
+from oarlock_operator.reconcile.job_view import JobView, view_job
+from oarlock_operator.reconcile.observed import ObservedDataset
+from oarlock_operator.reconcile.steps import JobStep
+
+
+def accept(job: JobView) -> tuple[JobView, JobStep | None]:
+    """Freeze the run of a job that can start.
+
+    Returns:
+        The job with its run and no step; or the job as it is, and the step that says what it waits for.
+    """
+    if job.spec is None:
+        return job, refuse(job.findings)
+    if job.policy.suspend:
+        return job, _hold_unstarted()
+    dataset = job.observed.dataset
+    wait = _wait_for_data(job.spec, dataset)
+    if wait or dataset is None:
+        return job, wait
+    try:
+        run = _freeze(job, job.spec, dataset)
+    except InvalidError as error:
+        return job, refuse(error.findings)
+    status = job.status.model_copy(update={"run": run.to_wire()})
+    return view_job(replace(job.observed, status=status), now=job.now, settings=job.settings), None
+
+
+def refuse(findings: tuple[Finding, ...]) -> JobStep:
+    """Say everything that is wrong; nothing is created for an invalid job."""
+    return JobStep(
+        phase=JobPhase.INVALID, reason="InvalidSpec", message=describe_findings(findings), findings=tuple(findings)
+    )
+
+
+def _hold_unstarted() -> JobStep:
+    return JobStep(
+        phase=JobPhase.SUSPENDED,
+        reason="Suspended",
+        message="suspended before it started. Set spec.runPolicy.suspend to false to start it",
+    )
+
+
+def _wait_for_data(spec: TrainingJobSpec, dataset: ObservedDataset | None) -> JobStep | None:
+    name = spec.dataset.name
+    if dataset is None:
+        return _wait(
+            "DatasetMissing", f"there is no Dataset {name} in this namespace. Apply it, or correct dataset.name"
+        )
+    if dataset.object.deleting:
+        return _wait("DatasetTerminating", f"Dataset {name} is being deleted. Apply it again once it is gone")
+    status = dataset.status
+    if status.phase is DatasetPhase.READY and status.version:
+        return None
+    phase = status.phase or DatasetPhase.PENDING
+    said = f": {status.message}" if status.message else ""
+    return _wait(f"Dataset{phase}", f"Dataset {name} is {phase}{said}")
+
+
+def _wait(reason: str, message: str) -> JobStep:
+    return JobStep(phase=JobPhase.WAITING_FOR_DATA, reason=reason, message=message)
+
+
+def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset) -> Run:
+    settings = job.settings
+    run = resolve(
+        spec,
+        name=job.owner.name,
+        generation=job.observed.object.generation,
+        dataset=ReadyDataset(
+            name=dataset.object.name, uid=dataset.object.uid, task=_read_task(dataset), status=dataset.status
+        ),
+        defaults=Defaults(
+            image=settings.trainer_image,
+            gpus_per_node=settings.default_gpus_per_node,
+            storage_class=settings.default_storage_class,
+            status_port=settings.status_port,
+        ),
+        checkpoint_claim=names.checkpoint_claim_name(job.owner.name),
+        claim_access_modes={name: claim.access_modes for name, claim in job.observed.claims.items()},
+    )
+    findings = [*find_oversized_run(run), *_find_unshared_claim(job, run)]
+    if findings:
+        raise InvalidError(findings)
+    return run
+
+
+def _read_task(dataset: ObservedDataset) -> Task:
+    written = dataset.object.spec.get("task") or Task.IMAGE_CLASSIFICATION
+    try:
+        return Task(written)
+    except ValueError:
+        finding = Finding(
+            path="spec.dataset.name",
+            rule="must name a Dataset with a known task",
+            found=repr(written),
+            remedy="correct the Dataset's spec.task",
+        )
+        raise InvalidError([finding]) from None
+
+
+def _find_unshared_claim(job: JobView, run: Run) -> Iterator[Finding]:
+    """Find a claim that an earlier job of this name left behind, made for one node."""
+    claim = job.observed.claims.get(run.checkpoints.claim)
+    if claim is None or not run.checkpoints.created or run.workers.nodes == 1:
+        return
+    if claim.access_modes and AccessMode.READ_WRITE_MANY not in claim.access_modes:
+        yield Finding(
+            path="spec.workers.nodes",
+            rule=f"must be 1 with claim {claim.name}, which an earlier job of this name left",
+            found=f"{run.workers.nodes}, and a claim with {', '.join(claim.access_modes)}",
+            remedy="rename the job, or delete the claim if its checkpoints are not needed",
+        )

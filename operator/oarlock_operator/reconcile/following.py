@@ -1,0 +1,87 @@
+"""Following an attempt whose pods are all there: starting, joining, training, done. Pure."""
+
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator.policy.failures import is_failing
+from oarlock_operator.policy.phases import JOINING
+from oarlock_operator.policy.times import format_time
+from oarlock_operator.policy.waiting import explain_wait
+from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.recovering import live_pods
+from oarlock_operator.reconcile.starting import count_pods
+from oarlock_operator.reconcile.steps import JobStep
+
+
+def rest(job: JobView) -> JobStep | None:
+    """Keep a finished job as it is, and see that none of its pods still runs; None if it is not finished."""
+    if not job.is_finished or job.status.phase is None:
+        return None
+    return JobStep(phase=job.status.phase, reason=job.status.reason, message=job.status.message, delete=live_pods(job))
+
+
+def succeed(job: JobView) -> JobStep | None:
+    """Declare success when every pod of the attempt has ended well."""
+    pods = job.pods.values()
+    ended_well = [pod for pod in pods if pod.phase == "Succeeded" and not is_failing(pod, lost_nodes=frozenset())]
+    if not job.nodes or len(ended_well) < job.nodes:
+        return None
+    return JobStep(
+        phase=JobPhase.SUCCEEDED,
+        reason="Finished",
+        message=_describe_success(job),
+        changes={"completion_time": format_time(job.now), "retry_after": None},
+        delete=live_pods(job),
+        confirm=True,
+    )
+
+
+def _describe_success(job: JobView) -> str:
+    progress, checkpoints = build_progress(job), build_checkpoints(job)
+    accuracy = f", validation accuracy {progress.accuracy}" if progress and progress.accuracy else ""
+    trained = f"trained {progress.step} steps{accuracy}" if progress else "trained; its pods left no record"
+    export = f". The model is on claim {checkpoints.claim}: {checkpoints.export}" if checkpoints.export else ""
+    return trained + export
+
+
+def follow(job: JobView) -> JobStep:
+    """Say what the pods of the attempt do."""
+    wait = explain_wait(job.pods.values(), job.observed.claims)
+    if wait is not None:
+        return JobStep(phase=JobPhase.STARTING, reason=wait.reason, message=count_pods(job, wait.message))
+    if job.report is None:
+        return _follow_silent(job)
+    if job.report.phase in JOINING and not job.has_trained:
+        return _follow_joining(job)
+    return JobStep(phase=JobPhase.TRAINING, reason=job.report.phase or "Training", message=_describe_training(job))
+
+
+def _follow_silent(job: JobView) -> JobStep:
+    """Keep the phase while rank 0 has not been heard of: after a restart of the operator it may have trained for days."""
+    if job.status.phase in (JobPhase.RENDEZVOUS, JobPhase.TRAINING):
+        return JobStep(phase=job.status.phase, reason=job.status.reason, message=job.status.message)
+    return _follow_joining(job)
+
+
+def _follow_joining(job: JobView) -> JobStep:
+    if job.nodes == 1:
+        return JobStep(
+            phase=JobPhase.STARTING,
+            reason="TrainerStarting",
+            message=f"the trainer in pod {job.pod_name(0)} is starting",
+        )
+    return JobStep(
+        phase=JobPhase.RENDEZVOUS,
+        reason="Joining",
+        message=f"all {job.nodes} pods run, and their ranks are joining at pod {job.pod_name(0)}",
+    )
+
+
+def _describe_training(job: JobView) -> str:
+    report = job.report
+    where = f"on {job.nodes} nodes" if job.nodes > 1 else f"on node {job.pods[0].node}"
+    said = [f"attempt {job.status.attempt} {where}"]
+    if report and report.non_finite:
+        said.append(f"not finite: {', '.join(report.non_finite[:3])}. Lower the learning rate or clip gradients")
+    if report and report.warnings:
+        said.append(report.warnings[0])
+    return "; ".join(said)

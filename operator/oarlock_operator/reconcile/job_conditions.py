@@ -1,0 +1,82 @@
+"""The conditions of a job. One that nothing decides yet is not said at all. Pure."""
+
+from collections.abc import Iterator
+
+from oarlock_api.contract import PodPhase
+from oarlock_api.findings import Finding, describe_findings
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator.policy.conditions import Aspect, find_condition
+from oarlock_operator.policy.times import format_time
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.steps import JobStep
+
+SILENCE_SECONDS = 30.0
+"""Seconds without an answer after which progress counts as unknown."""
+
+
+def describe_conditions(job: JobView, step: JobStep) -> Iterator[Aspect]:
+    """Yield the conditions that hold or do not hold, in the order of a job's life."""
+    yield _describe_validity(job, step.findings or job.findings)
+    yield from _describe_dataset(job, step)
+    yield from _describe_suspension(job, step)
+    yield from _describe_progress(job, step)
+    if step.phase is JobPhase.SUCCEEDED:
+        yield Aspect(type="Complete", holds=True, reason=step.reason, message=step.message)
+    if step.phase is JobPhase.FAILED:
+        yield Aspect(type="Failed", holds=True, reason=step.reason, message=step.message)
+
+
+def _describe_validity(job: JobView, findings: tuple[Finding, ...]) -> Aspect:
+    if job.is_unreadable:
+        return Aspect(type="Valid", holds=False, reason="RunUnreadable", message="status.run cannot be read")
+    frozen = "; the run goes on as it was accepted" if job.run else ""
+    if findings:
+        return Aspect(type="Valid", holds=False, reason="InvalidSpec", message=describe_findings(findings) + frozen)
+    if job.change:
+        return Aspect(type="Valid", holds=False, reason="SpecChanged", message=f"{job.change}{frozen}")
+    return Aspect(type="Valid", holds=True, reason="Accepted" if job.run else "Valid")
+
+
+def _describe_dataset(job: JobView, step: JobStep) -> Iterator[Aspect]:
+    if job.run:
+        data = job.run.dataset
+        yield Aspect(type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}")
+    elif step.phase is JobPhase.WAITING_FOR_DATA:
+        yield Aspect(type="DatasetReady", holds=False, reason=step.reason, message=step.message)
+
+
+def _describe_suspension(job: JobView, step: JobStep) -> Iterator[Aspect]:
+    if step.phase is JobPhase.SUSPENDED:
+        yield Aspect(type="Suspended", holds=step.reason == "Suspended", reason=step.reason, message=step.message)
+    elif find_condition(job.status.conditions, "Suspended"):
+        yield Aspect(type="Suspended", holds=False, reason="Resumed")
+
+
+def _describe_progress(job: JobView, step: JobStep) -> Iterator[Aspect]:
+    """Yield whether the trainer answers, while there is one to ask."""
+    if step.phase not in (JobPhase.STARTING, JobPhase.RENDEZVOUS, JobPhase.TRAINING) or job.up < job.nodes:
+        return
+    since = silent_since(job)
+    if since is None:
+        yield Aspect(type="ProgressKnown", holds=True, reason="Reported")
+    elif job.now >= since + SILENCE_SECONDS:
+        yield Aspect(
+            type="ProgressKnown",
+            holds=False,
+            reason="ProgressUnknown",
+            message=f"pod {job.pod_name(0)} has not answered since {format_time(since)}: training may go on all the same."
+            " Check that a NetworkPolicy lets the operator reach the status port",
+        )
+    elif known := find_condition(job.status.conditions, "ProgressKnown"):
+        yield Aspect(type=known.type, holds=known.status == "True", reason=known.reason, message=known.message)
+
+
+def silent_since(job: JobView) -> float | None:
+    """Return since when rank 0 does not answer; None if it does, or has nothing more to say."""
+    report, first = job.observed.report, job.pods.get(0)
+    if first is None or first.phase != "Running":
+        return None
+    if report is None or report.status is None:
+        return first.started or first.created
+    finished = report.status.phase == PodPhase.FINISHED
+    return None if finished else report.failing_since

@@ -1,0 +1,136 @@
+"""How far a job is, from what its trainers report: figures, and the checkpoints that are safe. Pure.
+
+What they say was checked when it was read (`oarlock_operator.untrusted`); here it is bounded and put into words.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oarlock_api.contract import CheckpointFacts, TerminationRecord, WorkerStatus
+from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, Progress
+from oarlock_operator.policy.bounds import clip
+from oarlock_operator.policy.times import format_time, parse_time
+from oarlock_operator.reconcile.job_view import JobView
+
+_MAX_PATH_BYTES = 200
+_ACCURACY = "validation/accuracy"
+
+
+def build_progress(job: JobView) -> Progress | None:
+    """Return the figures of the last report, or of the termination record once rank 0 has ended."""
+    record = final_record(job)
+    if record is not None and record.steps:
+        return _from_record(job, record)
+    return _from_report(job, job.report) if job.report is not None else job.status.progress
+
+
+def final_record(job: JobView) -> TerminationRecord | None:
+    """Return what rank 0 of the attempt left behind when it ended."""
+    first = job.pods.get(0)
+    return first.termination if first else None
+
+
+def _from_report(job: JobView, report: WorkerStatus) -> Progress:
+    steps = report.steps or (job.run.steps if job.run else 0)
+    metrics = _known_metrics(report.metrics)
+    answered = job.observed.report.answered if job.observed.report else None
+    progress = Progress(
+        epoch=round(report.epoch, 4),
+        epochs=report.epochs,
+        step=report.step,
+        steps=steps,
+        percent=_percent(report.step, steps),
+        eta_seconds=None if report.eta_seconds is None else round(min(report.eta_seconds, 1e9)),
+        samples_per_second=metrics.get("samplesPerSecond"),
+        metrics=metrics,
+        accuracy=_show_accuracy(metrics),
+        updated=format_time(answered) if answered else None,
+    )
+    return _unless_same(job.status.progress, progress)
+
+
+def _from_record(job: JobView, record: TerminationRecord) -> Progress:
+    before = job.status.progress or Progress()
+    metrics = _known_metrics({**before.metrics, **record.metrics})
+    progress = Progress(
+        epoch=round(record.epoch, 4),
+        epochs=before.epochs or record.epoch,
+        step=record.step,
+        steps=record.steps,
+        percent=_percent(record.step, record.steps),
+        eta_seconds=0 if record.step >= record.steps else None,
+        samples_per_second=before.samples_per_second,
+        metrics=metrics,
+        accuracy=_show_accuracy(metrics),
+        updated=format_time(job.pods[0].finished or job.now),
+    )
+    return _unless_same(before, progress)
+
+
+def _unless_same(before: Progress | None, now: Progress) -> Progress:
+    """Return the progress of before if only its time differs: nobody needs a write for that."""
+    if before is not None and before.model_copy(update={"updated": now.updated}) == now:
+        return before
+    return now
+
+
+def _percent(step: int, steps: int) -> int:
+    return min(100, max(0, 100 * step // steps)) if steps > 0 else 0
+
+
+def _known_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
+    return {name: finite[name] for name in METRICS_BY_NAME if name in finite}
+
+
+def _show_accuracy(metrics: Mapping[str, float]) -> str:
+    return f"{100 * metrics[_ACCURACY]:.2f} %" if _ACCURACY in metrics else ""
+
+
+def build_checkpoints(job: JobView) -> Checkpoints:
+    """Return the checkpoints that matter, as the latest word has it.
+
+    The attempt's own word counts first, since it skips a checkpoint that turned out corrupt; a pod of an earlier attempt that is
+    ending may have completed one after its last report.
+    """
+    known = job.status.checkpoint or Checkpoints()
+    latest, best, export = known.latest, known.best, known.export
+    for source in _sources_of_old_pods(job):
+        found = _describe(job, source.checkpoint_latest)
+        if found and (latest is None or (parse_time(found.time) or 0) > (parse_time(latest.time) or 0)):
+            latest = found
+        best = _describe(job, source.checkpoint_best) or best
+    for current in (job.report, final_record(job)):
+        if current is not None:
+            latest = _describe(job, current.checkpoint_latest) or latest
+            best = _describe(job, current.checkpoint_best) or best
+    record = final_record(job)
+    if record and record.export:
+        export = _on_claim(job, record.export)
+    return Checkpoints(claim=job.run.checkpoints.claim if job.run else "", latest=latest, best=best, export=export)
+
+
+def _sources_of_old_pods(job: JobView) -> Iterator[TerminationRecord]:
+    for pod in sorted(job.old_pods, key=lambda pod: pod.attempt):
+        if pod.rank == 0 and pod.termination is not None:
+            yield pod.termination
+
+
+def _describe(job: JobView, wire: Mapping[str, Any] | None) -> CheckpointStatus | None:
+    if not wire:
+        return None
+    facts = CheckpointFacts.from_wire(wire)
+    return CheckpointStatus(
+        step=facts.step,
+        epoch=round(facts.epoch, 4),
+        path=_on_claim(job, facts.path),
+        bytes=facts.bytes,
+        time=format_time(facts.time),
+        metric=facts.metric,
+    )
+
+
+def _on_claim(job: JobView, path: str) -> str:
+    return clip(f"{job.owner.uid}/{path}", _MAX_PATH_BYTES)

@@ -1,0 +1,95 @@
+"""The status of a job, computed in one place from what is observed and the step that follows from it. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oarlock_api.v1alpha1.status import MAX_STATUS_BYTES, FailureRecord, JobPhase, TrainingJobStatus
+from oarlock_operator import names
+from oarlock_operator.policy.bounds import clip, wire_size
+from oarlock_operator.policy.conditions import update_conditions
+from oarlock_operator.policy.phases import add_phase_seconds
+from oarlock_operator.policy.times import format_time
+from oarlock_operator.reconcile.job_conditions import describe_conditions
+from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.steps import JobStep
+
+MAX_MESSAGE_BYTES = 1000
+_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes"})
+
+
+def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
+    """Return the whole status that goes with a step."""
+    before, generation = job.status, job.observed.object.generation
+    return fit_job_status(
+        before.model_copy(
+            update={
+                "observed_generation": generation,
+                "phase": step.phase,
+                "reason": clip(step.reason, 64),
+                "message": clip(step.message, MAX_MESSAGE_BYTES),
+                "conditions": update_conditions(
+                    before.conditions, describe_conditions(job, step), generation=generation, now=job.now
+                ),
+                "nodes": 0 if "attempt" in step.changes else job.up,
+                "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
+                "progress": build_progress(job),
+                "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
+                **_turn_clock(job, step.phase),
+                **step.changes,
+            }
+        )
+    )
+
+
+def _turn_clock(job: JobView, phase: JobPhase) -> dict[str, Any]:
+    before = job.status
+    if phase is before.phase:
+        return {}
+    return {
+        "phases": add_phase_seconds(before.phases, phase=before.phase, since=before.phase_since, now=job.now),
+        "phase_since": format_time(job.now),
+    }
+
+
+def is_progress_only(before: TrainingJobStatus, after: TrainingJobStatus) -> bool:
+    """Say whether two statuses differ only in what may wait for its turn."""
+    return _essence(before) == _essence(after)
+
+
+def _essence(status: TrainingJobStatus) -> Mapping[str, Any]:
+    wire = {key: value for key, value in status.to_wire().items() if key not in _PROGRESS_FIELDS}
+    if status.phase is JobPhase.TRAINING:
+        wire.pop("reason", None)  # Validating, checkpointing, and training again.
+    wire["conditions"] = [
+        (condition.type, condition.status, condition.reason)
+        for condition in status.conditions
+        if condition.type != "ProgressKnown"
+    ]
+    return wire
+
+
+def fit_job_status(status: TrainingJobStatus) -> TrainingJobStatus:
+    """Return the status within `MAX_STATUS_BYTES`: what is longest and least needed is shortened first."""
+    for shorten in (_shorten_conditions, _shorten_failures, _shorten_message):
+        if wire_size(status.to_wire()) <= MAX_STATUS_BYTES:
+            return status
+        status = shorten(status)
+    return status
+
+
+def _shorten_conditions(status: TrainingJobStatus) -> TrainingJobStatus:
+    short = [condition.model_copy(update={"message": clip(condition.message, 120)}) for condition in status.conditions]
+    return status.model_copy(update={"conditions": short})
+
+
+def _shorten_failures(status: TrainingJobStatus) -> TrainingJobStatus:
+    return status.model_copy(update={"failures": [_shorten_failure(failure) for failure in status.failures]})
+
+
+def _shorten_failure(failure: FailureRecord) -> FailureRecord:
+    return failure.model_copy(update={"message": clip(failure.message, 160), "detail": ""})
+
+
+def _shorten_message(status: TrainingJobStatus) -> TrainingJobStatus:
+    return status.model_copy(update={"message": clip(status.message, 300)})

@@ -1,0 +1,149 @@
+"""A TrainingJob as planning sees it: what is observed, told apart by attempt and owner. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pydantic
+
+from oarlock_api.contract import WorkerStatus
+from oarlock_api.findings import Finding
+from oarlock_api.resolve import first_spec_change
+from oarlock_api.run import Run
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, TrainingJobStatus
+from oarlock_api.v1alpha1.training_job import RunPolicy, TrainingJobSpec
+from oarlock_api.validation import validate_training_job
+from oarlock_operator import names
+from oarlock_operator.manifests.metadata import Owner
+from oarlock_operator.policy.phases import PREPARING
+from oarlock_operator.reconcile.observed import ObservedJob, ObservedPod
+from oarlock_operator.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """What the planning of one job reasons about."""
+
+    observed: ObservedJob
+    now: float
+    settings: Settings
+    owner: Owner
+    spec: TrainingJobSpec | None
+    """The spec as it is now; None if it is invalid."""
+    findings: tuple[Finding, ...]
+    """What is wrong with the spec."""
+    change: Finding | None
+    """The first difference from what was accepted."""
+    policy: RunPolicy
+    """How to treat the run: this part of the spec may change at any time."""
+    run: Run | None
+    """What was accepted; None: nothing yet, or `is_unreadable`."""
+    is_unreadable: bool
+    """Whether there is a frozen run that this operator cannot read: one that somebody edited, or of a much newer operator."""
+    pods: Mapping[int, ObservedPod]
+    """Pods of the attempt, by rank."""
+    old_pods: tuple[ObservedPod, ...]
+    """Pods of the job that are not of the attempt."""
+    strangers: Mapping[str, ObservedPod]
+    """Pods of others that hold a name of ours."""
+
+    @property
+    def status(self) -> TrainingJobStatus:
+        return self.observed.status
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status.phase in FINISHED_JOB_PHASES
+
+    @property
+    def nodes(self) -> int:
+        return self.run.workers.nodes if self.run else 0
+
+    @property
+    def missing(self) -> dict[int, str]:
+        """Names of the attempt's pods that are not there, by rank."""
+        return {rank: self.pod_name(rank) for rank in range(self.nodes) if rank not in self.pods}
+
+    @property
+    def up(self) -> int:
+        """Pods of the attempt that run, or have ended well while others still run."""
+        return sum(1 for pod in self.pods.values() if pod.phase in ("Running", "Succeeded"))
+
+    @property
+    def were_all_running(self) -> bool:
+        """Whether the pods of the attempt once ran all together: from then on, a pod that is missing was taken away."""
+        return self.nodes > 0 and self.status.nodes >= self.nodes
+
+    @property
+    def report(self) -> WorkerStatus | None:
+        """What rank 0 said last, if it is of this attempt."""
+        status = self.observed.report.status if self.observed.report else None
+        return status if status is not None and status.attempt == self.status.attempt else None
+
+    @property
+    def has_trained(self) -> bool:
+        """Whether the attempt has made its first step, as far as known."""
+        # An agent that started torchrun again in its pod prepares a second time.
+        return self.report is not None and (self.report.phase not in PREPARING or self.report.retries > 0)
+
+    @property
+    def lost_nodes(self) -> frozenset[str]:
+        """Nodes whose pods count as lost. The node of rank 0 does not while rank 0 answers: only its kubelet is away."""
+        report, first = self.observed.report, self.pods.get(0)
+        answers = report is not None and report.status is not None and report.failing_since is None
+        return self.observed.lost_nodes - ({first.node} if first and answers else frozenset())
+
+    def pod_name(self, rank: int, *, attempt: int | None = None) -> str:
+        number = self.status.attempt if attempt is None else attempt
+        return names.worker_pod_name(self.owner.name, self.owner.uid, attempt=number, rank=rank)
+
+
+def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobView:
+    """Sort what is observed of a job."""
+    checked = validate_training_job(observed.object.spec, name=observed.object.name)
+    run = read_run(observed.status)
+    own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
+    current = {pod.rank: pod for pod in own if _is_current(pod, observed.status, run)}
+    return JobView(
+        observed=observed,
+        now=now,
+        settings=settings,
+        owner=Owner(
+            kind="TrainingJob",
+            name=observed.object.name,
+            namespace=observed.object.namespace,
+            uid=observed.object.uid,
+        ),
+        spec=checked.model,
+        findings=checked.findings,
+        change=first_spec_change(run, checked.model) if run and checked.model else None,
+        policy=checked.model.run_policy if checked.model else read_run_policy(observed.object.spec),
+        run=run,
+        is_unreadable=run is None and observed.status.run is not None,
+        pods=current,
+        old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod),
+        strangers={pod.name: pod for pod in observed.pods if pod.owner_uid != observed.object.uid},
+    )
+
+
+def read_run(status: TrainingJobStatus) -> Run | None:
+    """Return the frozen run, if there is one that can be read."""
+    if status.run is None:
+        return None
+    try:
+        return Run.from_wire(status.run)
+    except pydantic.ValidationError:
+        return None
+
+
+def read_run_policy(spec: Mapping[str, Any]) -> RunPolicy:
+    """Return the run policy of a spec that is invalid elsewhere: suspending must work nevertheless."""
+    try:
+        return RunPolicy.from_wire(spec.get("runPolicy") or {})
+    except pydantic.ValidationError:
+        return RunPolicy()
+
+
+def _is_current(pod: ObservedPod, status: TrainingJobStatus, run: Run | None) -> bool:
+    in_gang = run is not None and 0 <= pod.rank < run.workers.nodes
+    return in_gang and run is not None and pod.attempt == status.attempt and pod.run_hash == run.hash

@@ -1,0 +1,108 @@
+"""Starting an attempt: the old pods make room, then the claim, the Service and the pods are created. Pure."""
+
+from collections.abc import Iterator
+
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator import names
+from oarlock_operator.manifests.claims import build_claim
+from oarlock_operator.manifests.metadata import Manifest
+from oarlock_operator.manifests.service import build_service
+from oarlock_operator.manifests.workers import build_worker_pod
+from oarlock_operator.policy.claims import explain_claim
+from oarlock_operator.policy.refusals import find_refusal
+from oarlock_operator.policy.times import format_time, parse_time
+from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.recovering import describe_restart, fail_refused
+from oarlock_operator.reconcile.steps import JobStep
+
+
+def make_room(job: JobView) -> JobStep | None:
+    """Wait until the pods of earlier attempts are gone and the back-off is over; None if both are."""
+    blocking = [pod for pod in job.old_pods if pod.node not in job.observed.lost_nodes]
+    lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
+    retry_at = parse_time(job.status.retry_after)
+    must_wait = job.status.phase is JobPhase.RESTARTING and retry_at is not None and job.now < retry_at
+    if not blocking and not lingering and not must_wait:
+        return None
+    ending = f". Pod {blocking[0].name} of the attempt before is still ending" if blocking else ""
+    is_restart = job.status.phase is JobPhase.RESTARTING
+    return JobStep(
+        phase=JobPhase.RESTARTING if is_restart else JobPhase.STARTING,
+        reason=job.status.reason if is_restart else "OldPodsEnding",
+        message=(describe_restart(job.status) if is_restart else "resuming") + ending,
+        delete=lingering,
+        wake_at=retry_at if must_wait else None,
+    )
+
+
+def start(job: JobView) -> JobStep | None:
+    """Create what the attempt lacks; None if all its pods are there."""
+    if not job.missing or job.run is None:
+        return None
+    if wait := _find_obstacle(job):
+        return JobStep(phase=JobPhase.STARTING, reason=wait.reason, message=wait.message)
+    children = tuple(_build_children(job))
+    if refusal := find_refusal(children, job.observed.refusals, now=job.now):
+        if refusal.is_final:
+            return fail_refused(job, refusal.message)
+        return JobStep(phase=JobPhase.STARTING, reason="Refused", message=refusal.message, wake_at=refusal.retry_at)
+    wait = explain_wait(job.pods.values(), job.observed.claims) or wait_for_scheduler(min(job.missing.values()))
+    return JobStep(
+        phase=JobPhase.STARTING,
+        reason=wait.reason,
+        message=count_pods(job, wait.message),
+        changes={} if job.status.start_time else {"start_time": format_time(job.now)},
+        create=children,
+        confirm=job.status.attempt > 0,
+    )
+
+
+def count_pods(job: JobView, message: str) -> str:
+    """Put before a message how many pods run, where there are several."""
+    return f"{job.up} of {job.nodes} pods run; {message}" if job.nodes > 1 else message
+
+
+def _find_obstacle(job: JobView) -> Wait | None:
+    """Return what is in the way of the children's names."""
+    for name in job.missing.values():
+        if name in job.strangers:
+            return _taken("pod", name)
+    service, run = job.observed.service, job.run
+    if service and run and run.workers.nodes > 1:
+        if service.owner_uid != job.owner.uid:
+            return _taken("service", service.name)
+        if service.deleting:
+            return Wait(
+                reason="ServiceTerminating", message=f"service {service.name} is being deleted; waiting for its end"
+            )
+    claim = job.observed.claims.get(run.checkpoints.claim) if run and run.checkpoints.created else None
+    return explain_claim(claim, label=names.JOB_LABEL, owner=job.owner.name) if claim else None
+
+
+def _taken(kind: str, name: str) -> Wait:
+    return Wait(
+        reason="NameTaken",
+        message=f"{kind} {name} exists and does not belong to this job. Delete it, or rename the job",
+    )
+
+
+def _build_children(job: JobView) -> Iterator[Manifest]:
+    run = job.run
+    if run is None:
+        return
+    checkpoints = run.checkpoints
+    if checkpoints.created and checkpoints.claim not in job.observed.claims:
+        yield build_claim(
+            checkpoints.claim,
+            owner=job.owner,
+            component="checkpoints",
+            size=checkpoints.size,
+            storage_class=checkpoints.storage_class,
+            access_modes=checkpoints.access_modes,
+            retain=checkpoints.retain,
+        )
+    if run.workers.nodes > 1 and job.observed.service is None:
+        yield build_service(job.owner, status_port=run.workers.status_port)
+    for rank in job.missing:
+        yield build_worker_pod(run, owner=job.owner, attempt=job.status.attempt, rank=rank, policy=job.policy)

@@ -1,0 +1,54 @@
+"""Suspending a job: all its pods are deleted at once, and the attempt is over. Pure.
+
+The agents checkpoint within their grace period. The number of the attempt is raised in the same write, so that the pods that are
+ending are old ones: resuming starts pods of new names, and costs no restart.
+"""
+
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator.policy.conditions import holds
+from oarlock_operator.policy.times import format_time
+from oarlock_operator.reconcile.job_progress import build_checkpoints
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.steps import JobStep
+
+
+def suspend(job: JobView) -> JobStep | None:
+    """Remove the pods of a job that shall be suspended; None if it shall not."""
+    if not job.policy.suspend:
+        return None
+    pods = (*job.pods.values(), *job.old_pods)
+    if not pods:
+        return _rest_suspended(job)
+    leaving = [pod for pod in pods if pod.deleting]
+    until = max((pod.delete_by for pod in leaving if pod.delete_by), default=None)
+    by = f", until {format_time(until)} at the latest" if until else ""
+    shown = ", ".join(sorted(_locate(pod.name, pod.node) for pod in pods)[:3])
+    return JobStep(
+        phase=JobPhase.SUSPENDED,
+        reason="Suspending",
+        message=f"waiting for {len(pods)} pods to checkpoint and end{by}: {shown}",
+        changes={"attempt": job.status.attempt + 1, "retry_after": None} if job.pods else {},
+        delete=tuple(pod for pod in pods if not pod.deleting),
+        confirm=bool(job.pods),
+    )
+
+
+def _locate(pod: str, node: str) -> str:
+    return f"{pod} on {node}" if node else pod
+
+
+def _rest_suspended(job: JobView) -> JobStep:
+    latest = build_checkpoints(job).latest
+    safe = (
+        f"step {latest.step} is safe on claim {job.run.checkpoints.claim}"
+        if latest and job.run
+        else "no checkpoint yet"
+    )
+    return JobStep(
+        phase=JobPhase.SUSPENDED,
+        reason="Suspended",
+        message=f"all pods are gone; {safe}. Set spec.runPolicy.suspend to false to resume",
+        changes={"retry_after": None},
+        # That nothing is there must not be believed of a cache either.
+        confirm=not holds(job.status.conditions, "Suspended"),
+    )

@@ -1,0 +1,114 @@
+"""Plans a TrainingJob: read `plan_job` from top to bottom. Pure: no I/O, no clock."""
+
+from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
+from oarlock_operator import names
+from oarlock_operator.reconcile.accepting import accept
+from oarlock_operator.reconcile.alarms import compute_wake
+from oarlock_operator.reconcile.following import follow, rest, succeed
+from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only
+from oarlock_operator.reconcile.job_view import JobView, view_job
+from oarlock_operator.reconcile.observed import ObservedJob
+from oarlock_operator.reconcile.plans import Deletion, EventNote, Plan, Reference
+from oarlock_operator.reconcile.recovering import expire, recover
+from oarlock_operator.reconcile.starting import make_room, start
+from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.suspending import suspend
+from oarlock_operator.settings import Settings
+
+_WARNINGS = frozenset({JobPhase.INVALID, JobPhase.RESTARTING, JobPhase.FAILED})
+
+
+def plan_job(observed: ObservedJob, *, now: float, settings: Settings) -> Plan:
+    """Return what is to be done for a TrainingJob.
+
+    Args:
+        observed: everything that is known of it.
+        now: seconds since 1970.
+        settings: what the administrator decided.
+    """
+    if observed.object.deleting:
+        # The garbage collector removes what the job owns; its Dataset may be let go.
+        return Plan(others=_dataset_references(observed))
+    job, step = view_job(observed, now=now, settings=settings), None
+    if job.run is None and not job.is_finished:
+        job, step = keep_unreadable(job) if job.is_unreadable else accept(job)
+    return conclude(observed, job, step or decide(job))
+
+
+def decide(job: JobView) -> JobStep:
+    """Return the step of a job that was accepted: the first that applies."""
+    return (
+        rest(job)
+        or succeed(job)
+        or suspend(job)
+        or expire(job)
+        or recover(job)
+        or make_room(job)
+        or start(job)
+        or follow(job)
+    )
+
+
+def keep_unreadable(job: JobView) -> tuple[JobView, JobStep]:
+    """Leave alone a job whose frozen run this operator cannot read: freezing it anew might train something else."""
+    step = JobStep(
+        phase=job.status.phase or JobPhase.INVALID,
+        reason="RunUnreadable",
+        message="status.run cannot be read by this operator: it was edited, or written by a newer one. Restore it, upgrade the"
+        " operator, or delete the job and apply it again",
+    )
+    return job, step
+
+
+def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
+    """Turn a step into a plan, or into the question whether what it rests on is true."""
+    status = build_job_status(job, step)
+    is_new = status.to_wire() != observed.status.to_wire()
+    # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
+    unguarded = bool(step.create) and not is_new
+    if (step.confirm or step.delete or unguarded) and not observed.confirmed:
+        return Plan(confirm=_references_to_confirm(job, step))
+    events = _describe_events(observed.status, status)
+    return Plan(
+        status=status if is_new else None,
+        urgent=bool(step.create or step.delete or events) or not is_progress_only(observed.status, status),
+        delete=tuple(
+            Deletion(reference=Reference(kind="Pod", namespace=job.owner.namespace, name=pod.name), uid=pod.uid)
+            for pod in step.delete
+        ),
+        create=step.create,
+        events=events,
+        wake_at=compute_wake(job, step, status),
+        others=_others(observed, status),
+    )
+
+
+def _references_to_confirm(job: JobView, step: JobStep) -> tuple[Reference, ...]:
+    """Name the job, its pods as they are known, and those that may be there unknown."""
+    attempt = job.status.attempt
+    attempts = (attempt - 1, attempt) if step.create and attempt > 0 else (attempt,)
+    known = [pod.name for pod in (*job.pods.values(), *job.old_pods)]
+    possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.nodes)]
+    pods = (Reference(kind="Pod", namespace=job.owner.namespace, name=name) for name in dict.fromkeys(known + possible))
+    return (Reference(kind="TrainingJob", namespace=job.owner.namespace, name=job.owner.name), *pods)
+
+
+def _describe_events(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[EventNote, ...]:
+    if after.phase is None or after.phase is before.phase:
+        return ()
+    return (EventNote(reason=after.phase.value, message=after.message, warning=after.phase in _WARNINGS),)
+
+
+def _others(observed: ObservedJob, status: TrainingJobStatus) -> tuple[Reference, ...]:
+    """Name the Dataset when it must learn that this job holds it, or no longer does."""
+    dataset, is_finished = observed.dataset, status.completion_time is not None
+    just_finished = is_finished and observed.status.completion_time is None
+    unheld = dataset is not None and names.IN_USE_FINALIZER not in dataset.object.finalizers and not is_finished
+    return _dataset_references(observed) if just_finished or unheld else ()
+
+
+def _dataset_references(observed: ObservedJob) -> tuple[Reference, ...]:
+    dataset = observed.dataset
+    if dataset is None:
+        return ()
+    return (Reference(kind="Dataset", namespace=observed.object.namespace, name=dataset.object.name),)
