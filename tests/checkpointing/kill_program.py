@@ -28,8 +28,7 @@ from checkpointing.tiny_runs import (
     train_step,
 )
 
-from oarlock_trainer.checkpoints.manifest import CorruptCheckpointError, read_manifest
-from oarlock_trainer.checkpoints.verification import find_corruption
+from oarlock_trainer.checkpoints.verification import find_damage
 
 RUN = make_run(keep=2)
 LONGEST_LIFE = 0.15
@@ -70,13 +69,6 @@ def inspect(run_dir: Path) -> dict[str, Any]:
     findings = [find_damage(checkpoints / f"step-{step:09d}") for step in steps]
     leftovers = [folder.name for folder in checkpoints.iterdir() if "." in folder.name]
     return {"steps": steps, "damaged": [finding for finding in findings if finding], "leftovers": leftovers}
-
-
-def find_damage(folder: Path) -> str:
-    try:
-        return find_corruption(folder, read_manifest(folder).files)
-    except CorruptCheckpointError as error:
-        return str(error)
 
 
 def main() -> None:

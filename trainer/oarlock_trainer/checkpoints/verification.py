@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from oarlock_trainer.checkpoints.durability import hash_file
-from oarlock_trainer.checkpoints.manifest import FileFacts
+from oarlock_trainer.checkpoints.manifest import CorruptCheckpointError, FileFacts, read_manifest
 
 
 def find_corruption(folder: Path, files: Iterable[FileFacts], *, on_chunk: Callable[[], None] = lambda: None) -> str:
@@ -20,6 +20,16 @@ def find_corruption(folder: Path, files: Iterable[FileFacts], *, on_chunk: Calla
         if finding := _compare_content(folder / file.name, file, on_chunk):
             return finding
     return ""
+
+
+def find_damage(folder: Path, *, on_chunk: Callable[[], None] = lambda: None) -> str:
+    """Return what is wrong with the checkpoint in `folder`, manifest included, or nothing if it is what was written."""
+    try:
+        return find_corruption(folder, read_manifest(folder).files, on_chunk=on_chunk)
+    except CorruptCheckpointError as error:
+        return str(error)
+    except OSError as error:
+        return f"{folder}: expected a readable manifest, found {error.strerror or error}"
 
 
 def share_of(files: list[FileFacts], *, rank: int, size: int) -> list[FileFacts]:
