@@ -132,7 +132,7 @@ class LogTee:
 
     def say(self, text: str) -> None:
         """Print a line of the agent's own."""
-        self._pass_on(f"[oarlock agent] {text}\n".encode(), keep=False)
+        self._pass_on(f"[oarlock agent] {text}\n".encode(errors="replace"), keep=False)
 
     def drain(self, *, timeout: float) -> None:
         """Wait until all that the children printed is read. Call it when they are dead."""

@@ -1,7 +1,7 @@
 """The last report: what remains of the pod once it is gone, at most 4,000 bytes in the container's termination message."""
 
+import contextlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ def write_termination_record(path: Path, record: TerminationRecord) -> None:
         unfinished.write_bytes(content)
         unfinished.replace(path)
     except OSError:
-        unfinished.unlink(missing_ok=True) if os.access(path.parent, os.W_OK) else None
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         path.write_bytes(content)
 
 
