@@ -255,6 +255,8 @@ class DatasetStatus(OpenModel):
     """The last failed imports, the newest last."""
     spec_hash: str = ""
     """Hash of the spec that was imported."""
+    restarts: dict[str, int] = Field(default_factory=dict)
+    """New attempts of the import, by cause."""
     holders: list[str] = Field(default_factory=list)
     """Unfinished jobs that use the Dataset."""
     retry_after: str | None = None
