@@ -8,7 +8,7 @@ from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.errors import CheckpointMismatchError
 
 _LENGTHS = frozenset({"recipe.epochs", "recipe.maxSteps"})
-"""How long to train: a run may be made longer."""
+"""How long to train, which is no part of the training hash: a run may be made longer."""
 
 
 def describe_training(run: WorkerRun) -> dict[str, Any]:
@@ -19,33 +19,34 @@ def describe_training(run: WorkerRun) -> dict[str, Any]:
 
 
 def check_resumable(manifest: Manifest, run: WorkerRun) -> bool:
-    """Return whether the run extends the one that wrote the checkpoint; False if it is the same run.
+    """Return whether the run is the one that wrote the checkpoint, made longer; False if it is the same.
 
     Raises:
-        CheckpointMismatchError: if it is another one, naming the first difference and the ways on.
+        CheckpointMismatchError: if it is another one, or was made shorter, naming the first difference and the ways on.
     """
-    if manifest.training_hash == run.training_hash:
-        return False
     differences = dict(_find_differences(manifest.description, describe_training(run)))
-    others = {path: finding for path, finding in differences.items() if path not in _LENGTHS}
-    if differences and not others and run.steps > manifest.steps:
-        return True
-    raise CheckpointMismatchError(
-        f"the checkpoint of step {manifest.step} is of another run: {_first(others or differences, manifest, run)}",
-        remedy=_remedy(others),
+    if manifest.training_hash != run.training_hash:
+        others = {path: finding for path, finding in differences.items() if path not in _LENGTHS}
+        hashes = {"the training hash": f"{manifest.training_hash}, now {run.training_hash}"}
+        raise _mismatch(
+            manifest,
+            others or hashes,
+            remedy="put the former value back to go on, or give the job another name to train anew",
+        )
+    if run.steps < manifest.steps:
+        raise _mismatch(
+            manifest,
+            differences or {"its number of steps": f"{manifest.steps}, now {run.steps}"},
+            remedy="train at least as long as before, or give the job another name to train anew",
+        )
+    return run.steps > manifest.steps
+
+
+def _mismatch(manifest: Manifest, differences: Mapping[str, str], *, remedy: str) -> CheckpointMismatchError:
+    path, finding = next(iter(differences.items()))
+    return CheckpointMismatchError(
+        f"the checkpoint of step {manifest.step} is of another run: {path} was {finding}", remedy=remedy
     )
-
-
-def _first(differences: Mapping[str, str], manifest: Manifest, run: WorkerRun) -> str:
-    for path, finding in differences.items():
-        return f"{path} was {finding}"
-    return f"the training hash was {manifest.training_hash}, now {run.training_hash}"
-
-
-def _remedy(others: Mapping[str, str]) -> str:
-    if not others:
-        return "train at least as long as before, or give the job another name to train anew"
-    return "put the former value back to go on, or give the job another name to train anew"
 
 
 def _find_differences(before: Any, now: Any, path: str = "") -> Iterator[tuple[str, str]]:
