@@ -27,7 +27,7 @@ from oarlock_operator.gathering import Gathered, Gatherer
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.reconcile.observed import Refusal
 from oarlock_operator.reconcile.plans import Deletion, Plan, Reference
-from oarlock_operator.store import CLAIM, POD
+from oarlock_operator.store import CLAIM, CUSTOM_KINDS, POD
 from oarlock_operator.write_budget import WriteBudget
 
 _log = logging.getLogger(__name__)
@@ -67,9 +67,9 @@ class Applier:
             await self.cluster.record_event(key, uid=gathered.observed.object.uid, note=note)
         return deferred
 
-    async def read_live(self, references: Iterable[Reference]) -> None:
-        """Read objects past all caches, and have the store know what was found."""
-        await self._each(tuple(references), self._read_live)
+    async def read_live(self, references: Iterable[Reference], *, key: Reference | None = None) -> None:
+        """Read objects past all caches, and have the store know what was found; `key` is whom they are read for."""
+        await self._each(tuple(references), lambda reference: self._read_live(reference, key))
 
     async def _write_status(
         self, key: Reference, gathered: Gathered, plan: Plan, version: str
@@ -106,7 +106,7 @@ class Applier:
             await self.cluster.delete(deletion.reference, uid=deletion.uid, grace_seconds=deletion.grace_seconds)
         except ConflictError:
             # Another object has taken the name: that is news, and nothing to delete.
-            await self._read_live(deletion.reference)
+            await self._read_live(deletion.reference, None)
             return
         _log.info("deleted %s", describe(deletion.reference))
         self.gatherer.store.expect_deletion(deletion.reference, deletion.uid)
@@ -151,7 +151,7 @@ class Applier:
         self.gatherer.refusals.get(key, {}).pop(live["metadata"]["name"], None)
         self.gatherer.store.adopt(live)
 
-    async def _read_live(self, reference: Reference) -> None:
+    async def _read_live(self, reference: Reference, key: Reference | None) -> None:
         store, reads = self.gatherer.store, self.gatherer.reads
         try:
             live = {**await self.cluster.get(reference), "kind": reference.kind}
@@ -160,10 +160,12 @@ class Applier:
             if reference.kind == CLAIM:
                 reads.note_absence(reference)
             return
-        if reference.kind in {CLAIM, POD} and not is_managed(live):
-            reads.note(live)
-        else:
+        if is_managed(live) or reference.kind in CUSTOM_KINDS:
             store.adopt(live)
+        elif reference.kind == CLAIM:
+            reads.note(live)
+        if key and reference.kind == POD and observing.find_owner(live) != (key.kind, key.name):
+            reads.note_stranger(key, live)
 
     async def _each(self, items: Iterable[Any], work: Callable[[Any], Awaitable[T]]) -> list[T]:
         """Do some work for all items at once, each to its end before the first error is raised."""

@@ -164,7 +164,7 @@ class Controller:
         raise UnavailableError("others change the object faster than it can be planned", reference=key)
 
     async def _reconcile_once(self, key: Reference) -> str:
-        await self._applier.read_live(self.store.doubts(key))
+        await self._applier.read_live(self.store.doubts(key), key=key)
         gathered = await self._gatherer.gather(key)
         if gathered is None:
             self._gatherer.forget(key)
@@ -172,7 +172,7 @@ class Controller:
             return "gone"
         plan = self._plan(gathered)
         if plan.confirm:
-            await self._applier.read_live(plan.confirm)
+            await self._applier.read_live(plan.confirm, key=key)
             gathered = await self._gatherer.gather(key, confirmed=True)
             if gathered is None:
                 return "gone"

@@ -1,0 +1,99 @@
+"""`python -m oarlock_operator`: the operator as a process, in a pod or under a kubeconfig."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+from oarlock_operator.cluster.connection import Connection
+from oarlock_operator.cluster.definitions import check_definitions
+from oarlock_operator.cluster.kubernetes_cluster import KubernetesCluster
+from oarlock_operator.cluster.permissions import check_permissions
+from oarlock_operator.cluster.port import ClusterError, UnavailableError
+from oarlock_operator.controller import Controller
+from oarlock_operator.errors import OperatorError, StartError
+from oarlock_operator.handlers import run_event_source
+from oarlock_operator.probes import serve_probes
+from oarlock_operator.prometheus_metrics import PrometheusMetrics
+from oarlock_operator.settings import Settings
+
+_log = logging.getLogger("oarlock_operator")
+
+_PAUSE = 2.0
+
+
+def main() -> None:
+    """Run the operator until SIGTERM; exit with 1 and one message if it cannot work here."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    try:
+        asyncio.run(serve(Settings.from_environment()))
+    except (ValueError, OperatorError, ClusterError) as error:
+        sys.exit(f"oarlock-operator: {error}")
+    except KeyboardInterrupt:
+        return
+
+
+async def serve(settings: Settings) -> None:
+    """Serve Datasets and TrainingJobs until a signal arrives.
+
+    Raises:
+        StartError: definitions or permissions are missing.
+    """
+    metrics = PrometheusMetrics()
+    metrics.serve(settings.metrics_port)
+    connection = await Connection.open(metrics=metrics)
+    cluster = KubernetesCluster(connection)
+    try:
+        await _check(connection, settings)
+        controller = Controller(cluster, settings, metrics=metrics)
+        async with serve_probes(controller, settings.probe_port):
+            _log.info("serving %s on %s", settings.namespace or "all namespaces", connection.server)
+            await _run_until_one_ends(controller.run(), run_event_source(controller, settings))
+    finally:
+        await cluster.close()
+
+
+async def _check(connection: Connection, settings: Settings) -> None:
+    """Check definitions and permissions as soon as the API server answers."""
+    while True:
+        try:
+            await check_definitions(connection)
+            await check_permissions(connection, namespace=settings.namespace)
+        except UnavailableError as error:
+            _log.warning("waiting for the API server: %s", error)
+            await asyncio.sleep(max(_PAUSE, error.retry_after))
+        else:
+            return
+
+
+async def _run_until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
+    """Run until the first of some endless tasks ends, as on a signal or an error, and stop the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except ExceptionGroup as group:
+        raise _first(group) from group
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    """Return what ended a group of tasks: a refusal of the cluster is for people to read."""
+    error = group.exceptions[0]
+    if isinstance(error, ExceptionGroup):
+        return _first(error)
+    return (
+        StartError(f"the cluster refuses what the operator needs: {error}")
+        if isinstance(error, ClusterError)
+        else error
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Asking the server at the start whether the operator may do all that it will have to.
+
+A right that is missing is named then, and not in the middle of somebody's training.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from oarlock_api.v1alpha1 import GROUP
+from oarlock_operator.cluster.connection import Connection
+from oarlock_operator.errors import StartError
+
+_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that a service account may be allowed to do."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return f"{self.verb} {resource}{f'.{self.group}' if self.group else ''}"
+
+
+def needed_rights() -> Iterator[Right]:
+    """Yield all rights without which the operator cannot work. Nodes and Events it can do without."""
+    for resource in ("datasets", "trainingjobs"):
+        yield from (Right(verb, resource, GROUP) for verb in ("get", "list", "watch", "patch"))
+        yield Right("update", resource, GROUP, "status")
+    yield Right("delete", "trainingjobs", GROUP)
+    for resource in ("pods", "services", "persistentvolumeclaims"):
+        yield from (Right(verb, resource) for verb in ("get", "list", "watch", "create", "delete"))
+
+
+async def check_permissions(connection: Connection, *, namespace: str) -> None:
+    """Make sure of all rights, in one namespace or, if it is empty, in all.
+
+    Raises:
+        StartError: naming every right that is missing.
+        UnavailableError.
+    """
+    rights = list(needed_rights())
+    answers = await asyncio.gather(*(_is_allowed(connection, right, namespace) for right in rights))
+    missing = [str(right) for right, is_allowed in zip(rights, answers, strict=True) if not is_allowed]
+    if missing:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        raise StartError(
+            f"the operator's account may not do this {where}: {', '.join(missing)}; "
+            "grant it by a Role or ClusterRole as charts/oarlock does, then start the operator again"
+        )
+
+
+async def _is_allowed(connection: Connection, right: Right, namespace: str) -> bool:
+    attributes = {
+        "namespace": namespace,
+        "verb": right.verb,
+        "group": right.group,
+        "resource": right.resource,
+        "subresource": right.subresource,
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    answer = await connection.request("create", _PATH, resource="selfsubjectaccessreviews", body=review)
+    return bool((answer.get("status") or {}).get("allowed"))

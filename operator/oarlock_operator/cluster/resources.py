@@ -1,0 +1,67 @@
+"""Where each kind lives on an API server, and what of its objects is worth keeping. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from oarlock_api.v1alpha1 import GROUP, VERSION
+from oarlock_operator.cluster.port import Object
+
+
+def _without_managed_fields(raw: Object) -> Object:
+    raw["metadata"].pop("managedFields", None)
+    return raw
+
+
+def _trim_pod(raw: Object) -> Object:
+    """Leave out most of a pod's spec: nobody reads it, and the run in its environment alone may take 32 KiB."""
+    spec = raw.get("spec") or {}
+    containers = [{"name": each["name"], "ports": each.get("ports") or []} for each in spec.get("containers") or ()]
+    kept = {"containers": containers, "nodeName": spec.get("nodeName", "")}
+    return _without_managed_fields({**raw, "spec": kept})
+
+
+def _trim_node(raw: Object) -> Object:
+    conditions = (raw.get("status") or {}).get("conditions") or []
+    ready = [condition for condition in conditions if condition.get("type") == "Ready"]
+    return _without_managed_fields({"kind": "Node", "metadata": raw["metadata"], "status": {"conditions": ready}})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resource:
+    """One kind on the server."""
+
+    kind: str
+    group: str = ""
+    """Empty: the core group."""
+    version: str = "v1"
+    plural: str
+    is_namespaced: bool = True
+    field_selector: str = ""
+    """What of it is listed and watched at all."""
+    trim: Callable[[Object], Object] = _without_managed_fields
+    """What is left of an object that a list or a watch brings; may change what it is given."""
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, *, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        place = ["namespaces", namespace] if self.is_namespaced and namespace else []
+        parts = [*place, self.plural, *filter(None, (name, subresource))]
+        return "/".join([root, *(quote(part, safe="") for part in parts)])
+
+
+RESOURCES: dict[str, Resource] = {
+    resource.kind: resource
+    for resource in (
+        Resource(kind="Dataset", group=GROUP, version=VERSION, plural="datasets"),
+        Resource(kind="TrainingJob", group=GROUP, version=VERSION, plural="trainingjobs"),
+        Resource(kind="Pod", plural="pods", trim=_trim_pod),
+        Resource(kind="Service", plural="services"),
+        Resource(kind="PersistentVolumeClaim", plural="persistentvolumeclaims"),
+        Resource(kind="Node", plural="nodes", is_namespaced=False, trim=_trim_node),
+        Resource(kind="Event", plural="events", field_selector="type=Warning"),
+    )
+}
