@@ -15,6 +15,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from oarlock_trainer.distributed import gather_by_rank
 from oarlock_trainer.statistics_ring import Snapshot, StatisticsRing
 
 LONGEST_INTERVAL = 1024
@@ -65,7 +66,7 @@ class Verdict:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Sent:
     work: dist.Work
-    gathered: Tensor
+    gathered: list[Tensor]
     snapshot: Snapshot
 
 
@@ -112,8 +113,7 @@ class Agreement:
         head = (proposal.stop, proposal.save, proposal.may_save, proposal.interval)
         figures = np.array([*head, proposal.step_seconds, proposal.wait_seconds], dtype=np.float64)
         vector = torch.from_numpy(np.concatenate([figures, self._taken.read().ravel()]))
-        gathered = torch.empty(self._processes * len(vector), dtype=torch.float64)
-        work = dist.all_gather_into_tensor(gathered, vector, group=self._group, async_op=True)
+        work, gathered = gather_by_rank(vector, self._processes, self._group)
         self._sent = _Sent(work=work, gathered=gathered, snapshot=self._taken)
 
     def _receive(self) -> Verdict | None:
@@ -121,8 +121,7 @@ class Agreement:
             return None
         sent, self._sent = self._sent, None
         sent.work.wait()
-        by_rank = sent.gathered.numpy().reshape(self._processes, -1)
-        return _judge(by_rank, sent.snapshot, columns=self._ring.columns)
+        return _judge(torch.stack(sent.gathered).numpy(), sent.snapshot, columns=self._ring.columns)
 
 
 def _judge(by_rank: NDArray[np.float64], snapshot: Snapshot, *, columns: int) -> Verdict:

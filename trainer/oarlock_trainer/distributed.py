@@ -4,15 +4,16 @@ One process without a launcher is a group of one, so that nothing else needs to 
 their own: they must never wait behind gradients, nor on a GPU.
 """
 
+import inspect
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch._C._distributed_c10d import HashStore
 from torch.nn.parallel import DistributedDataParallel
 
@@ -81,7 +82,10 @@ def spread_model(model: nn.Module, processes: Processes) -> nn.Module:
     if processes.count == 1:
         return model
     devices = [processes.device] if processes.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    # torch 2.13 renamed the option and warns about the old name.
+    known = inspect.signature(DistributedDataParallel).parameters
+    leave_buffers: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **leave_buffers)
 
 
 def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager[object]:
@@ -89,6 +93,13 @@ def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager[
     if hold and isinstance(network, DistributedDataParallel):
         return cast("AbstractContextManager[object]", network.no_sync())
     return nullcontext()
+
+
+def gather_by_rank(values: Tensor, processes: int, group: dist.ProcessGroup) -> tuple[dist.Work, list[Tensor]]:
+    """Begin to gather every rank's `values` on every rank; the list holds them by rank when the work is done."""
+    gathered = [torch.empty_like(values) for _ in range(processes)]
+    work = dist.all_gather(gathered, values, group=group, async_op=True)
+    return cast("dist.Work", work), gathered
 
 
 def adopt_leader_buffers(model: nn.Module, processes: Processes) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from oarlock_trainer.batches import Samples
 from oarlock_trainer.devices import compute_in
-from oarlock_trainer.distributed import Processes, adopt_leader_buffers
+from oarlock_trainer.distributed import Processes, adopt_leader_buffers, gather_by_rank
 from oarlock_trainer.tasks import Task
 
 _BATCHES_BETWEEN_STOPS = 32
@@ -69,7 +69,6 @@ def _is_any_stopping(stopping: bool, processes: Processes) -> bool:  # noqa: FBT
 
 
 def _add_over_ranks(sums: Tensor, processes: Processes) -> list[float]:
-    gathered = torch.empty(processes.count * len(sums), dtype=torch.float64)
-    dist.all_gather_into_tensor(gathered, sums, group=processes.control)
-    by_rank = gathered.view(processes.count, -1)
-    return [float(sum(column)) for column in by_rank.T.tolist()]
+    work, gathered = gather_by_rank(sums, processes.count, processes.control)
+    work.wait()
+    return [float(sum(column)) for column in zip(*(by_rank.tolist() for by_rank in gathered), strict=True)]
