@@ -45,7 +45,7 @@ def list_csv(
     height, width = choose_size(path, columns - 1, image)
     try:
         labels, spool = _unpack(_read_fast(path, layout, columns, label), workspace, beat)
-    except (pa.ArrowInvalid, UnicodeDecodeError):
+    except ValueError:  # Arrow's errors are ValueErrors too
         labels, spool = _unpack(_read_carefully(path, layout, columns, label), workspace, beat)
     classes, indices = index_classes([_plain_label(name) for name in labels])
     return Listing(
@@ -140,7 +140,10 @@ def _read_fast(path: Path, layout: CsvLayout, columns: int, label: int) -> Itera
         )
         for batch in reader:
             pixels = [column.to_numpy() for index, column in enumerate(batch.columns) if index != label]
-            yield batch.column(label).to_pylist(), np.stack(pixels, axis=1)
+            labels = batch.column(label).to_pylist()
+            if not all(name.strip() for name in labels):
+                raise ValueError("a label is blank")
+            yield labels, np.stack(pixels, axis=1)
 
 
 def _read_carefully(path: Path, layout: CsvLayout, columns: int, label: int) -> Iterator[_Block]:

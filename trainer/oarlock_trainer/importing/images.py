@@ -17,7 +17,7 @@ from oarlock_api.v1alpha1.dataset import Resize
 DECODER_VERSION = f"1-pillow-{__version__}"
 """Changes when the same file would give other pixels."""
 
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
 """What a file may be, whatever its name says; Pillow's other decoders, some of which start programs, are never reached."""
 
 _SIXTEEN_BITS = 65535

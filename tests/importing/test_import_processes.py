@@ -1,0 +1,329 @@
+"""The importer as the agent runs it: exit codes, reports, workers on all cores, and what a crash, a stop or a full disk leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from importing.made_sources import encode, import_from, volume_spec, write_class_folders
+
+from oarlock_api.contract import EXIT_CODES, EXIT_SUCCESS, EXIT_SUSPENDED, Cause, Outcome
+from oarlock_trainer.datasets import open_dataset
+from oarlock_trainer.errors import StorageError
+from oarlock_trainer.importing.workspace import open_workspace
+from oarlock_trainer.rank_record import RankReading, read_rank_record
+
+MAIN = [sys.executable, "-m", "oarlock_trainer.importing"]
+LIMITED = (
+    "import resource, sys\n"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
+    "from oarlock_trainer.importing.__main__ import main\n"
+    "sys.exit(main())\n"
+)
+PHOTO = volume_spec(image={"width": 320, "height": 320})
+"""Shards of about fifty images: many from few."""
+
+
+class Import:
+    """An import in a process of its own."""
+
+    def __init__(self, root: Path, *, source: Path, spec: Any = None, workers: int = 2, **variables: str) -> None:
+        self.data, self.records = root / "data" / "made-1", root / "records"
+        run = {"name": "made", "workers": workers, "spec": (spec or volume_spec()).to_wire()}
+        self.environment = {
+            **os.environ,
+            "OARLOCK_RUN": json.dumps(run),
+            "OARLOCK_DATA_DIR": str(self.data),
+            "OARLOCK_SOURCE_DIR": str(source),
+            "OARLOCK_SCRATCH_DIR": str(root / "scratch"),
+            "OARLOCK_RANK_RECORD_DIR": str(self.records),
+            **variables,
+        }
+
+    def run(self, command: list[str] = MAIN) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=100, check=False)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(MAIN, env=self.environment, stderr=subprocess.DEVNULL)
+
+    @property
+    def reading(self) -> RankReading:
+        reading = read_rank_record(self.records / "0.record")
+        assert reading is not None
+        return reading
+
+    @property
+    def workspace(self) -> Path:
+        return next(self.data.glob(".importing-*"))
+
+    def wait_for_shard(self) -> None:
+        deadline = time.monotonic() + 60
+        while not list(self.data.glob(".importing-*/*.done")):
+            assert time.monotonic() < deadline, "no shard was finished"
+            time.sleep(0.005)
+
+    @property
+    def versions(self) -> list[Path]:
+        return list(self.data.glob("[!.]*"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """260 files that take a few milliseconds each: two real images, linked."""
+    root = tmp_path_factory.mktemp("photos")
+    for number, name in enumerate(("sea", "sky")):
+        (root / name).mkdir()
+        noise = np.random.default_rng(number).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+        (root / name / "000.png").write_bytes(encode(noise))
+        for index in range(1, 130):
+            os.link(root / name / "000.png", root / name / f"{index:03d}.png")
+    return root
+
+
+@pytest.fixture
+def started(photos: Path, tmp_path: Path) -> Iterator[tuple[Import, subprocess.Popen[bytes]]]:
+    """An import that has finished a shard and is still at work."""
+    importing = Import(tmp_path, source=photos, spec=PHOTO)
+    process = importing.start()
+    try:
+        importing.wait_for_shard()
+        assert process.poll() is None
+        yield importing, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_import_succeeds_and_reports_the_dataset(tmp_path: Path) -> None:
+    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw"))
+    done = importing.run()
+
+    assert done.returncode == EXIT_SUCCESS, done.stderr
+    reading = importing.reading
+    facts = reading.report["dataset"]
+    assert reading.outcome is Outcome.SUCCEEDED
+    assert (reading.position, reading.report["steps"]) == (16, 16)
+    assert facts["path"] == f"made-1/{facts['version']}"
+    assert facts["counts"] == {"train": 12, "validation": 4}
+    assert [path.name for path in importing.versions] == [facts["version"]]
+    assert not list(importing.data.glob(".importing-*"))
+    assert "2 classes, 12 for train, 4 for validation" in done.stderr
+
+
+def test_version_is_the_same_when_several_processes_work(photos: Path, tmp_path: Path) -> None:
+    importing = Import(tmp_path, source=photos, spec=PHOTO)
+    assert importing.run().returncode == EXIT_SUCCESS
+
+    alone = import_from(photos, tmp_path / "alone", PHOTO, workers=1)
+    assert importing.reading.report["dataset"]["version"] == alone.version
+    assert len(open_dataset(tmp_path / alone.path).manifest.shards["train"]) > 2
+
+
+def test_finished_shards_are_taken_over_when_the_import_was_killed(
+    started: tuple[Import, subprocess.Popen[bytes]], photos: Path, tmp_path: Path
+) -> None:
+    importing, process = started
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=10)
+
+    assert gone
+    assert not alive, "nothing survives a killed importer"
+    assert not importing.versions, "an unfinished version is not visible"
+    again = importing.run()
+    assert again.returncode == EXIT_SUCCESS, again.stderr
+    assert "shards were finished by an earlier import" in again.stderr
+    expected = import_from(photos, tmp_path / "fresh", PHOTO).version
+    assert [path.name for path in importing.versions] == [expected]
+    assert not list(importing.versions[0].glob("*.done"))
+    open_dataset(importing.versions[0]).verify()
+
+
+def test_import_is_suspended_when_it_is_asked_to_stop(started: tuple[Import, subprocess.Popen[bytes]]) -> None:
+    importing, process = started
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(timeout=20) == EXIT_SUSPENDED
+    assert importing.reading.outcome is Outcome.SUSPENDED
+    assert list(importing.workspace.glob("*.done")), "what is finished stays"
+
+
+def test_import_fails_when_a_worker_is_killed(started: tuple[Import, subprocess.Popen[bytes]]) -> None:
+    importing, process = started
+    workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+    workers[0].kill()
+
+    assert process.wait(timeout=20) == EXIT_CODES[Cause.PROCESS_KILLED]
+    failure = importing.reading.failure
+    assert failure is not None
+    assert "was killed" in failure.message
+    assert "spec.resources.memory" in failure.remedy
+
+
+def test_shard_is_made_again_when_the_finished_one_was_damaged_or_its_files_changed(
+    photos: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "raw"
+    shutil.copytree(photos, source, copy_function=os.link)
+    importing = Import(tmp_path, source=source, spec=PHOTO)
+    process = importing.start()
+    importing.wait_for_shard()
+    process.kill()
+    process.wait()
+    note = next(importing.workspace.glob("*.done"))
+    shard = note.with_suffix("")
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\x00")
+    changed = source / "sea" / "100.png"
+    changed.unlink()
+    changed.write_bytes((source / "sky" / "000.png").read_bytes())
+
+    assert importing.run().returncode == EXIT_SUCCESS
+    expected = import_from(source, tmp_path / "fresh", PHOTO).version
+    assert [path.name for path in importing.versions] == [expected]
+
+
+def test_same_version_is_reused_when_it_is_there(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw")
+    first = import_from(source, tmp_path / "data")
+    before = (tmp_path / first.path / "dataset.json").stat().st_ino
+
+    assert import_from(source, tmp_path / "data") == first
+    assert (tmp_path / first.path / "dataset.json").stat().st_ino == before
+
+
+def test_version_is_replaced_when_it_is_damaged(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw")
+    first = import_from(source, tmp_path / "data")
+    shard = tmp_path / first.path / "train-00000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-9])
+
+    assert import_from(source, tmp_path / "data") == first
+    open_dataset(tmp_path / first.path).verify()
+    assert [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()] == [first.version]
+
+
+def test_leftovers_of_another_spec_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "data" / ".importing-0123").mkdir(parents=True)
+    (tmp_path / "data" / ".importing-0123" / "train-00000.arrow").touch()
+    facts = import_from(write_class_folders(tmp_path / "raw"), tmp_path / "data")
+
+    assert [path.name for path in (tmp_path / "data").iterdir() if path.is_dir()] == [facts.version]
+
+
+def test_import_is_refused_when_another_one_works_in_the_folder(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw")
+    with open_workspace(tmp_path / "data", "0123"), pytest.raises(StorageError, match="another import is writing"):
+        import_from(source, tmp_path / "data")
+
+
+def test_import_names_folder_and_room_when_the_disk_fills_up(photos: Path, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the end of the disk, since it needs no privileges."""
+    importing = Import(tmp_path, source=photos, spec=PHOTO)
+    done = importing.run([sys.executable, "-c", LIMITED])
+
+    assert done.returncode == EXIT_CODES[Cause.STORAGE_FULL], done.stderr
+    failure = importing.reading.failure
+    assert failure is not None
+    assert f"writing the data set filled {importing.data}" in failure.message
+    assert "are free of the 7" in failure.message
+    assert "spec.storage.size" in failure.remedy
+    assert not importing.versions
+
+
+def test_import_names_the_full_disk_when_it_is_a_real_one(tmp_path: Path) -> None:
+    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw", each=100))
+    importing.data.mkdir(parents=True)
+    mount = f"mount -t tmpfs -o size=64k none {importing.data} && "
+    namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*namespace, f"{mount} true"], check=False, capture_output=True).returncode:
+        pytest.skip("NOT RUN: this machine lets nobody mount a file system of his own")
+    done = importing.run([*namespace, f'{mount} exec "$@"', "sh", *MAIN])
+
+    failure = importing.reading.failure
+    assert done.returncode == EXIT_CODES[Cause.STORAGE_FULL], done.stderr
+    assert failure is not None
+    assert f"the data set needs 103.0 KiB in {importing.data}, where 64.0 KiB are free" in failure.message
+
+
+def test_import_is_refused_early_when_it_cannot_fit(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw", each=2)
+    largest = volume_spec(image={"width": 8192, "height": 8192})
+    for index in range(shutil.disk_usage(tmp_path).free // (3 * 8192**2) + 1):
+        (source / "cat" / f"link{index}.png").symlink_to("000.png")
+
+    with pytest.raises(StorageError, match=r"the data set needs .* in .*data, where .* are free") as caught:
+        import_from(source, tmp_path / "data", largest)
+    assert caught.value.cause is Cause.STORAGE_FULL
+    assert not list((tmp_path / "data").rglob("*.arrow"))
+
+
+def test_import_fails_when_the_volume_refuses_to_be_written(tmp_path: Path) -> None:
+    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw"), OARLOCK_DATA_DIR="/sys/oarlock/data")
+    done = importing.run()
+
+    assert done.returncode == EXIT_CODES[Cause.STORAGE_FAILED], done.stderr
+    failure = importing.reading.failure
+    assert failure is not None
+    assert failure.message.startswith("preparing the folder of the import failed at /sys/oarlock")
+    assert "mounted, writable and healthy" in failure.remedy
+
+
+@pytest.mark.parametrize(
+    ("variables", "cause", "message"),
+    [
+        ({"OARLOCK_SOURCE_DIR": "/nowhere"}, Cause.DATA_MISSING, "the source /nowhere does not exist on the volume"),
+        ({"OARLOCK_SOURCE_DIR": ""}, Cause.CONFIG_INVALID, "OARLOCK_SOURCE_DIR is not"),
+        ({"OARLOCK_RUN": ""}, Cause.CONFIG_INVALID, "the variable OARLOCK_RUN is not set"),
+        ({"OARLOCK_RUN": "{"}, Cause.CONFIG_INVALID, "OARLOCK_RUN is not JSON"),
+        ({"OARLOCK_RUN": '{"name": "x"}'}, Cause.CONFIG_INVALID, "OARLOCK_RUN is not an import: spec: Field required"),
+    ],
+    ids=["no source", "no variable", "no run", "no json", "no spec"],
+)
+def test_exit_code_and_record_name_the_cause(
+    tmp_path: Path, variables: dict[str, str], cause: Cause, message: str
+) -> None:
+    importing = Import(tmp_path, source=tmp_path, **variables)
+
+    assert importing.run().returncode == EXIT_CODES[cause]
+    failure = importing.reading.failure
+    assert failure is not None
+    assert failure.cause == cause
+    assert message in failure.message
+    assert failure.remedy
+
+
+def test_progress_and_eta_are_reported_while_the_import_runs(started: tuple[Import, subprocess.Popen[bytes]]) -> None:
+    importing, process = started
+    first = second = importing.reading
+    while process.poll() is None and second.counter <= first.counter:
+        second = importing.reading
+
+    assert second.counter > first.counter
+    assert first.report["steps"] == 260
+    assert 0 < (second.position or 0) <= 260
+    assert "eta_seconds" in second.report
+
+
+def test_modules_of_an_import_need_no_torch() -> None:
+    code = "import sys, oarlock_trainer.importing.__main__ as m; sys.exit('torch' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_scanning_folders_needs_the_standard_library_alone() -> None:
+    code = (
+        "import sys, oarlock_trainer.importing.folders\n"
+        "sys.exit(bool({'numpy', 'pyarrow', 'PIL', 'torch', 'pydantic'} & set(sys.modules)))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
