@@ -31,5 +31,11 @@ class Step(Generic[P]):
     wake_at: float | None = None
 
 
-JobStep = Step[JobPhase]
-ImportStep = Step[DatasetPhase]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobStep(Step[JobPhase]):
+    """The step of a TrainingJob."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportStep(Step[DatasetPhase]):
+    """The step of a Dataset."""

@@ -1,0 +1,189 @@
+"""From a manifest to the first pods."""
+
+from dataclasses import replace
+
+import pytest
+from reconciling.job_states import (
+    NOW,
+    SETTINGS,
+    after,
+    condition,
+    kinds,
+    make_claim,
+    make_dataset,
+    make_object,
+    make_spec,
+    names_of,
+    observe,
+    plan,
+    status_of,
+)
+
+from oarlock_api.run import Run
+from oarlock_api.v1alpha1.status import DatasetPhase, JobPhase, TrainingJobStatus
+from oarlock_operator import names
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedDataset
+from oarlock_operator.reconcile.training_job import plan_job
+
+
+def test_every_fault_is_said_and_nothing_created_when_a_spec_is_invalid() -> None:
+    spec = make_spec(nodes=0, modle={"name": "lenet"})
+
+    planned = plan(observe(spec=spec))
+    status = status_of(planned)
+
+    assert (status.phase, status.reason) == (JobPhase.INVALID, "InvalidSpec")
+    assert "spec.workers.nodes must be at least 1" in status.message
+    assert "spec.modle" in status.message
+    assert condition(status, "Valid") == ("False", "InvalidSpec")
+    assert not planned.create
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reason", "said"),
+    [
+        (None, "DatasetMissing", "there is no Dataset fashion"),
+        (
+            make_dataset(DatasetPhase.IMPORTING, message="pod x imports"),
+            "DatasetImporting",
+            "is Importing: pod x imports",
+        ),
+        (make_dataset(DatasetPhase.FAILED, message="empty folder"), "DatasetFailed", "is Failed: empty folder"),
+        (make_dataset(deleting=True), "DatasetTerminating", "being deleted"),
+    ],
+    ids=["missing", "importing", "failed", "deleting"],
+)
+def test_the_job_waits_and_says_for_what_when_its_dataset_is_not_ready(
+    dataset: ObservedDataset | None, reason: str, said: str
+) -> None:
+    planned = plan(observe(dataset=dataset))
+    status = status_of(planned)
+
+    assert (status.phase, status.reason) == (JobPhase.WAITING_FOR_DATA, reason)
+    assert said in status.message
+    assert condition(status, "DatasetReady") == ("False", reason)
+    assert status.run is None
+    assert not planned.create
+
+
+def test_run_is_frozen_and_claim_and_pod_created_when_the_dataset_is_ready() -> None:
+    planned = plan_job(observe(), now=NOW, settings=SETTINGS)
+    status = status_of(planned)
+
+    assert kinds(planned) == ["PersistentVolumeClaim", "Pod"]
+    assert names_of(planned.create) == ["lenet-checkpoints", "lenet-0a1b2c3d-0-0"]
+    assert Run.from_wire(status.run).dataset.version == "abc123"
+    assert (status.phase, status.start_time) == (JobPhase.STARTING, after(0))
+    assert condition(status, "Valid") == ("True", "Accepted")
+    assert planned.urgent
+
+
+def test_service_comes_before_the_pods_when_there_are_several_nodes() -> None:
+    planned = plan(observe(spec=make_spec(nodes=3)))
+
+    assert kinds(planned) == ["PersistentVolumeClaim", "Service", "Pod", "Pod", "Pod"]
+
+
+def test_job_is_invalid_when_it_does_not_fit_its_dataset() -> None:
+    planned = plan(observe(spec=make_spec(recipe={"batchSize": 9999})))
+    status = status_of(planned)
+
+    assert status.phase is JobPhase.INVALID
+    assert "spec.recipe.batchSize must be at most the number of training samples, 4000, got 9999" in status.message
+    assert status.run is None
+    assert not planned.create
+
+
+def test_job_is_invalid_when_what_it_resolves_to_is_too_large_for_a_status() -> None:
+    variables = [{"name": f"V{n}", "value": "x" * 4000} for n in range(3)]
+
+    planned = plan(observe(spec=make_spec(workers={"podTemplate": {"env": variables}})))
+
+    assert status_of(planned).phase is JobPhase.INVALID
+    assert "must resolve to at most 8192 bytes" in status_of(planned).message
+
+
+def test_job_is_invalid_when_its_old_claim_serves_one_node_only() -> None:
+    claims = {"lenet-checkpoints": make_claim()}
+
+    planned = plan(observe(spec=make_spec(nodes=2), claims=claims))
+
+    assert "spec.workers.nodes must be 1 with claim lenet-checkpoints" in status_of(planned).message
+
+
+def test_existing_claim_is_used_when_the_spec_names_one() -> None:
+    spec = make_spec(checkpoints={"volume": {"claim": "shared"}})
+
+    planned = plan(observe(spec=spec))
+
+    assert kinds(planned) == ["Pod"]
+
+
+def test_claim_is_reused_when_an_earlier_job_of_the_name_left_it() -> None:
+    planned = plan(observe(claims={"lenet-checkpoints": make_claim()}))
+
+    assert kinds(planned) == ["Pod"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        (make_claim(labels={}), "NameTaken"),
+        (make_claim(labels={names.JOB_LABEL: "other"}), "NameTaken"),
+        (make_claim(deleting=True), "ClaimTerminating"),
+        (make_claim(phase="Lost"), "ClaimLost"),
+    ],
+    ids=["unlabelled", "of another job", "being deleted", "lost"],
+)
+def test_no_pod_is_created_when_the_claim_cannot_be_used(claim: ObservedClaim, reason: str) -> None:
+    planned = plan(observe(claims={claim.name: claim}))
+
+    assert status_of(planned).reason == reason
+    assert "lenet-checkpoints" in status_of(planned).message
+    assert not planned.create
+
+
+def test_nothing_is_created_when_the_job_is_suspended_from_the_start() -> None:
+    planned = plan(observe(spec=make_spec(run_policy={"suspend": True})))
+    status = status_of(planned)
+
+    assert (status.phase, status.run) == (JobPhase.SUSPENDED, None)
+    assert condition(status, "Suspended") == ("True", "Suspended")
+    assert not planned.create
+
+
+def test_only_its_dataset_is_looked_at_when_a_job_is_being_deleted() -> None:
+    planned = plan(observe(object=make_object(deleting=True)))
+
+    assert planned.status is None
+    assert [other.kind for other in planned.others] == ["Dataset"]
+    assert (planned.create, planned.delete, planned.confirm) == ((), (), ())
+
+
+def test_dataset_learns_of_the_job_when_it_is_not_held_yet() -> None:
+    planned = plan(observe(dataset=make_dataset(finalizers=())))
+
+    assert [(other.kind, other.name) for other in planned.others] == [("Dataset", "fashion")]
+
+
+def test_a_run_that_cannot_be_read_is_left_alone() -> None:
+    planned = plan(observe(status=TrainingJobStatus(run={"hash": "x"}, phase=JobPhase.TRAINING)))
+    status = status_of(planned)
+
+    assert (status.phase, status.reason) == (JobPhase.TRAINING, "RunUnreadable")
+    assert condition(status, "Valid") == ("False", "RunUnreadable")
+    assert status.run == {"hash": "x"}
+    assert not planned.create
+
+
+def test_nothing_is_said_of_admission_while_nothing_decides_it() -> None:
+    assert condition(status_of(plan(observe())), "Admitted") is None
+
+
+def test_a_second_look_changes_nothing_when_a_job_waits() -> None:
+    waiting = observe(dataset=None)
+    status = status_of(plan(waiting))
+
+    again = plan(replace(waiting, status=status), now=NOW + 50)
+
+    assert again.status is None
