@@ -105,7 +105,7 @@ async def test_claim_and_scratch_are_folders_when_the_pod_writes_through_its_var
 
         assert container_state(pod)["terminated"]["message"] == "bye"
         assert (tmp_path / "volumes/default/digits/fashion/x").read_text() == "hi\n"
-        await wait_until(lambda: bool(list(tmp_path.glob("pods/*/volumes/scratch/tmp"))))
+        await wait_until(lambda: bool(list(tmp_path.glob("pods/*/scratch/tmp"))))
         await scene.delete(reference)
         await scene.wait_until_gone(reference)
         await wait_until(lambda: not list(tmp_path.glob("pods/*")))

@@ -178,6 +178,10 @@ class LocalCluster:
         with contextlib.suppress(ConflictError):
             await self.delete(reference, uid=uid, grace_seconds=0)
 
+    def find(self, reference: Reference) -> Object | None:
+        """Return an object as it is now; None if it is not there."""
+        return self._store.get(reference)
+
     def find_claim_folder(self, namespace: str, claim: str) -> Path | None:
         """Return the folder behind a claim; None while it is not bound."""
         reference = Reference(kind="PersistentVolumeClaim", namespace=namespace, name=claim)

@@ -43,7 +43,7 @@ async def _find_folder(volume: Mapping[str, Any], folder: Path, find_claim: Find
     if claim := volume.get("persistentVolumeClaim"):
         return await find_claim(str(claim["claimName"]))
     if "emptyDir" in volume:
-        empty = folder / "volumes" / str(volume["name"])
+        empty = folder / str(volume["name"])
         empty.mkdir(parents=True, exist_ok=True)
         return empty
     kind = next((key for key in volume if key != "name"), "nothing")

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import site
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -91,7 +92,7 @@ class ProcessNode:
     def _remove_leftovers(self, pods: Sequence[Pod]) -> None:
         """Remove the folders of pods that were deleted while a node before this one could not do it."""
         kept = {pod_folder_name(pod) for pod in pods}
-        for folder in self._tools.folder.glob("*_*_*"):
+        for folder in self._tools.folder.glob("pod-*"):
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,5 +129,10 @@ def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name not in _NEVER_INHERITED and not name.startswith(_NEVER_INHERITED_PREFIXES)
     }
-    # Programs that a pod starts by the name `python` get this installation too.
-    return {**kept, "PATH": os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath)))}
+    return {
+        **kept,
+        # Programs that a pod starts by the name `python` get this installation too,
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", os.defpath))),
+        # and what was installed for the user alone is found though HOME is the pod's.
+        "PYTHONUSERBASE": site.getuserbase(),
+    }

@@ -270,8 +270,8 @@ class PodRunner:
 
 
 def pod_folder_name(pod: Mapping[str, Any]) -> str:
-    metadata = pod["metadata"]
-    return f"{metadata['namespace']}_{metadata['name']}_{metadata['uid'][:8]}"
+    """Return a short name: sockets below it may have paths of 107 characters."""
+    return f"pod-{pod['metadata']['uid'][:8]}"
 
 
 def pod_log(logs: Path, pod: Mapping[str, Any]) -> Path:

@@ -1,0 +1,52 @@
+"""`./oarlock-runs`: where everything of the local cluster is.
+
+.cluster/                        the objects, the lock
+volumes/NAMESPACE/CLAIM/         data sets, checkpoints, exported models
+logs/NAMESPACE/POD.log           what pods printed
+pods/                            scratch of pods that run
+NAME.yaml                        manifests that were made for a folder of images
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFAULT_RUNS = Path("oarlock-runs")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsFolder:
+    """The folder of one local cluster."""
+
+    root: Path
+
+    @property
+    def store(self) -> Path:
+        return self.root / ".cluster"
+
+    @property
+    def pods(self) -> Path:
+        return self.root / "pods"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def prepare(self) -> None:
+        """Make the folder, and keep what is in it out of the user's git repository."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# Made by oarlock run.\n*\n")
+
+    def claim(self, namespace: str, claim: str) -> Path:
+        """Return the folder behind a claim of the cluster's own."""
+        return self.root / "volumes" / namespace / claim
+
+    def run_folder(self, job: Mapping[str, Any]) -> Path | None:
+        """Return the folder with a job's checkpoints, log and export; None before the job was accepted."""
+        run = job.get("status", {}).get("run")
+        if not run:
+            return None
+        return self.claim(job["metadata"]["namespace"], run["checkpoints"]["claim"]) / str(job["metadata"]["uid"])

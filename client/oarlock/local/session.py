@@ -1,0 +1,133 @@
+"""A local cluster at work: cluster, node and controller in one event loop, for as long as the `async with` block lasts.
+
+The controller is the operator's own, so that what happens here is what happens on Kubernetes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from oarlock.local.addresses import find_free_port
+from oarlock.local.cluster import LocalCluster
+from oarlock.local.local_node_port import LocalNodePort
+from oarlock.local.machine import Machine
+from oarlock.local.node import ProcessNode
+from oarlock.local.runs_folder import RunsFolder
+from oarlock_api.contract import DEFAULT_STATUS_PORT
+from oarlock_operator.controller import Controller
+from oarlock_operator.reconcile.plans import Reference
+from oarlock_operator.settings import Settings
+
+Object = dict[str, Any]
+
+IMAGE = "none"
+"""Pods run programs of this machine; no image is pulled."""
+_PULL_SECONDS = 0.5
+_RETRY_SECONDS = 0.25
+
+
+class LocalSession:
+    """What can be done while the cluster is at work."""
+
+    def __init__(self, cluster: LocalCluster, background: Sequence[asyncio.Task[None]]) -> None:
+        self._cluster = cluster
+        self._background = background
+
+    def find(self, reference: Reference) -> Object | None:
+        """Return an object as it is now; None if it is not there."""
+        return self._cluster.find(reference)
+
+    async def apply(self, manifest: Object) -> Object:
+        """Create an object or change it, as `kubectl apply` does."""
+        return await self._cluster.apply(manifest)
+
+    async def set_suspended(self, job: Reference, *, suspended: bool) -> None:
+        """Ask for a job to checkpoint and stop, or to go on."""
+        known = await self._cluster.get(job)
+        policy = {**known["spec"].get("runPolicy", {}), "suspend": suspended}
+        await self._cluster.apply({**known, "spec": {**known["spec"], "runPolicy": policy}})
+
+    async def delete(self, reference: Reference) -> None:
+        """Delete an object and wait until it and all that belonged to it are gone; data on volumes stays."""
+        known = self.find(reference)
+        if known is None:
+            return
+        uid = known["metadata"]["uid"]
+        await self._cluster.delete(reference, uid=uid)
+        while self.find(reference) is not None or await self._find_dependents(uid):
+            await self.wait(_RETRY_SECONDS)
+
+    async def _find_dependents(self, uid: str) -> list[Object]:
+        pods = await self._cluster.list("Pod")
+        return [pod for pod in pods if any(o["uid"] == uid for o in pod["metadata"].get("ownerReferences", ()))]
+
+    async def list_events(self, reference: Reference) -> list[Object]:
+        """Return what happened to an object, the oldest first."""
+        events = await self._cluster.list("Event", namespace=reference.namespace)
+        own = [event for event in events if event["involvedObject"]["name"] == reference.name]
+        return sorted(own, key=lambda event: int(event["metadata"]["resourceVersion"]))
+
+    async def wait(self, seconds: float) -> None:
+        """Let the cluster work.
+
+        Raises:
+            Exception: whatever ended the node or the controller, which work as long as the session lasts.
+        """
+        done, _ = await asyncio.wait(self._background, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+            raise RuntimeError(f"{task.get_name()} ended")
+
+
+@contextlib.asynccontextmanager
+async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[LocalSession]:
+    """Bring a local cluster to work; at the end of the block all its pods are ended at once.
+
+    Raises:
+        StoreInUseError: if another process works with this folder.
+        DamagedStoreError: if a file in it cannot be read.
+    """
+    runs.prepare()
+    cluster = LocalCluster(runs.root, machine=machine)
+    settings = build_settings(machine)
+    node = ProcessNode(
+        LocalNodePort(cluster),
+        folder=runs.pods,
+        logs=runs.logs,
+        status_port=settings.status_port,
+        devices=machine.gpus,
+    )
+    controller = Controller(cluster, settings, watch_custom_resources=True)
+    background = [
+        asyncio.create_task(node.run(), name="the process node"),
+        asyncio.create_task(controller.run(), name="the controller"),
+    ]
+    try:
+        yield LocalSession(cluster, background)
+    finally:
+        # The controller first: it must not answer the end of the pods with new ones.
+        for task in reversed(background):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        cluster.close()
+
+
+def build_settings(machine: Machine) -> Settings:
+    """Return the operator's settings for one machine: everything is near, and nobody else is kept waiting."""
+    return Settings(
+        trainer_image=IMAGE,
+        default_gpus_per_node=len(machine.gpus),
+        status_port=find_free_port(DEFAULT_STATUS_PORT),
+        progress_min_seconds=_PULL_SECONDS,
+        progress_max_seconds=_PULL_SECONDS,
+        progress_write_seconds=_PULL_SECONDS,
+        retry_delay_seconds=_RETRY_SECONDS,
+        import_workers=machine.cpus,
+    )
+
+
+def reference_of(manifest: Object) -> Reference:
+    metadata = manifest["metadata"]
+    return Reference(kind=manifest["kind"], namespace=metadata.get("namespace", "default"), name=metadata["name"])
