@@ -82,10 +82,11 @@ class FakeCluster:
         """What the agents answer, by pod name."""
         self.drops: set[str] = set()
         """Fields of the status that the server's schema does not know."""
-        self._faults: dict[str, list[Exception]] = defaultdict(list)
+        self._faults: dict[tuple[str, str], list[Exception]] = defaultdict(list)
         self._versions = itertools.count(1)
         self._watchers: list[_Watcher] = []
-        self._held: list[tuple[_Watcher, WatchEvent]] | None = None
+        self._held: list[tuple[_Watcher, WatchEvent]] = []
+        self._holding: set[str] = set()
 
     # The port.
 
@@ -122,7 +123,7 @@ class FakeCluster:
         if manifest["kind"] in {"Pod", "PersistentVolumeClaim"}:
             made["status"] = {"phase": "Pending"}
         elif manifest["kind"] in CUSTOM_KINDS:
-            made.pop("status", None)
+            made.pop("status", None)  # it is written by its own request only
         self.objects[reference] = made
         return self._changed(reference, Change.ADDED)
 
@@ -180,24 +181,30 @@ class FakeCluster:
         """End a pod that is being deleted, as its kubelet does."""
         self._remove(reference)
 
-    def fail_next(self, verb: str, *errors: Exception) -> None:
-        """Answer the next requests with errors."""
-        self._faults[verb].extend(errors)
+    def fail_next(self, verb: str, kind: str, *errors: Exception) -> None:
+        """Answer the next requests of this sort with errors."""
+        self._faults[verb, kind].extend(errors)
 
-    def hold_events(self) -> None:
-        """From now on the watches bring nothing."""
-        self._held = []
+    def hold_events(self, *kinds: str) -> None:
+        """From now on the watches of these kinds bring nothing."""
+        self._holding = set(kinds)
 
     def release_events(self) -> None:
         """Bring what was held back, in order."""
-        held, self._held = self._held or [], None
+        held, self._held, self._holding = self._held, [], set()
         for watcher, event in held:
             watcher.events.put_nowait(event)
 
     def lose_events(self) -> None:
         """Forget what was held back, and begin all watches anew."""
-        self._held = None
+        self._held, self._holding = [], set()
         self.relist()
+
+    def repeat_events(self) -> None:
+        """Bring the newest state of every object once more."""
+        for watcher in self._watchers:
+            for each in self._select(watcher.kind, watcher.namespace, watcher.labels):
+                self._send(watcher, WatchEvent(change=Change.MODIFIED, object=each))
 
     def relist(self) -> None:
         """Begin all watches anew, as after a 410."""
@@ -215,8 +222,8 @@ class FakeCluster:
 
     def _enter(self, verb: str, reference: Reference) -> None:
         self.requests.append((verb, reference))
-        if self._faults[verb]:
-            raise self._faults[verb].pop(0)
+        if self._faults[verb, reference.kind]:
+            raise self._faults[verb, reference.kind].pop(0)
 
     def _find(self, reference: Reference, *, resource_version: str | None = None) -> Object:
         there = self.objects.get(reference)
@@ -265,10 +272,10 @@ class FakeCluster:
         watcher.events.put_nowait(WatchEvent(change=Change.RELISTED, listed=listed))
 
     def _send(self, watcher: _Watcher, event: WatchEvent) -> None:
-        if self._held is None:
-            watcher.events.put_nowait(event)
-        else:
+        if watcher.kind in self._holding:
             self._held.append((watcher, event))
+        else:
+            watcher.events.put_nowait(event)
 
     def _time(self, later: float = 0) -> str:
         return datetime.fromtimestamp(self.clock.now() + later, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

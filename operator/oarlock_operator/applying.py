@@ -27,7 +27,7 @@ from oarlock_operator.gathering import Gathered, Gatherer
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.reconcile.observed import Refusal
 from oarlock_operator.reconcile.plans import Deletion, Plan, Reference
-from oarlock_operator.store import CLAIM, CUSTOM_KINDS, POD
+from oarlock_operator.store import CLAIM, CUSTOM_KINDS, NODE, POD
 from oarlock_operator.write_budget import WriteBudget
 
 _log = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ class Applier:
             if reference.kind == CLAIM:
                 reads.note_absence(reference)
             return
-        if is_managed(live) or reference.kind in CUSTOM_KINDS:
+        if is_managed(live) or reference.kind in {*CUSTOM_KINDS, NODE}:
             store.adopt(live)
         elif reference.kind == CLAIM:
             reads.note(live)

@@ -172,7 +172,7 @@ class Controller:
             return "gone"
         plan = self._plan(gathered)
         if plan.confirm:
-            await self._applier.read_live(plan.confirm, key=key)
+            await self._applier.read_live([*plan.confirm, *self.store.lost_nodes_of(key)], key=key)
             gathered = await self._gatherer.gather(key, confirmed=True)
             if gathered is None:
                 return "gone"

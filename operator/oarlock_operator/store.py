@@ -128,13 +128,19 @@ class Store:
             yield from ((kind, stored.phase) for stored in self._mirrors[kind].values())
 
     def doubts(self, key: Reference) -> list[Reference]:
-        """Return what must be read live before a key may be planned: itself, its children, a job's Dataset."""
+        """Return what must be read live before a key may be planned: itself, its children, their nodes, a job's Dataset."""
         near = {(key.kind, _name(key))}
         near |= {(kind, name) for kind in CHILD_KINDS for name in self._children.get((kind, key), ())}
         stored = self._mirrors[key.kind].get(_name(key))
         if key.kind == JOB and stored and stored.dataset:
             near.add((DATASET, Name(key.namespace, stored.dataset)))
-        return [_reference(kind, name) for kind, name in near if name in self._mirrors[kind].doubts]
+        doubts = [_reference(kind, name) for kind, name in near if name in self._mirrors[kind].doubts]
+        return doubts + [node for node in self.lost_nodes_of(key) if Name("", node.name) not in self.nodes]
+
+    def lost_nodes_of(self, key: Reference) -> list[Reference]:
+        """Return the nodes of a key's pods that are not ready, or of which nothing is known: a pod may be seen first."""
+        nodes = {seen.pod.node for seen in self.pods_of(key)}
+        return [Reference(kind=NODE, namespace="", name=node) for node in sorted(nodes) if self.is_lost(node)]
 
     def stray_doubts(self) -> list[Reference]:
         """Return what must be read live though it belongs to no key that is known."""
