@@ -1,0 +1,79 @@
+"""Real gloo ranks without a launcher: children of a fork server that has imported the trainer once, so they start in milliseconds."""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["oarlock_trainer.loop"])
+_SECONDS = 120
+
+
+class RankFailedError(Exception):
+    """A rank raised; the message is its traceback."""
+
+
+def run_ranks(processes: int, act: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call `act(*arguments)` in `processes` ranks with torchrun's variables set, and return their answers by rank.
+
+    `act` is a function of an importable module. The first rank that raises makes this raise.
+    """
+    port = _find_port()
+    ranks = []
+    for rank in range(processes):
+        receiver, sender = _CONTEXT.Pipe(duplex=False)
+        process = _CONTEXT.Process(target=_run_rank, args=(sender, rank, processes, port, act, arguments), daemon=True)
+        process.start()
+        sender.close()
+        ranks.append((process, receiver))
+    try:
+        answers = [_receive(receiver) for _, receiver in ranks]
+    finally:
+        for process, _ in ranks:
+            process.join(5)
+            process.kill()
+    failures = [answer for answer in answers if isinstance(answer, RankFailedError)]
+    if failures:
+        raise failures[0]
+    return answers
+
+
+def _receive(receiver: Connection) -> Any:
+    if not receiver.poll(_SECONDS):
+        return RankFailedError(f"no answer within {_SECONDS} s")
+    try:
+        return receiver.recv()
+    except EOFError:
+        return RankFailedError("the rank ended without an answer")
+
+
+def _run_rank(
+    sender: Connection, rank: int, processes: int, port: int, act: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    try:
+        sender.send(act(*arguments))
+    except BaseException:  # noqa: BLE001  # whatever it is, the test wants to see it
+        sender.send(RankFailedError(traceback.format_exc()))
+    sender.close()
+    os._exit(0)
+
+
+def _find_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

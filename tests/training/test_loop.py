@@ -1,0 +1,126 @@
+"""The whole loop on a small data set, in real processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from training.small_runs import COUNTS, make_run, read_log, read_losses, train_run, write_small_dataset
+
+from oarlock_api.contract import Outcome, PodPhase
+
+
+def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+
+    story = train_run(make_run(version, steps=40), tmp_path, processes=2)
+
+    assert story.outcome is Outcome.SUCCEEDED
+    assert story.facts["metrics"]["validation/accuracy"] == 1.0
+    assert story.facts["steps"] == 40
+    assert story.facts["export"] == "export/model.safetensors"
+    assert sorted(read_losses(tmp_path / "run")) == list(range(1, 41))
+    assert {PodPhase.LOADING, PodPhase.TRAINING, PodPhase.VALIDATING, PodPhase.EXPORTING} <= set(story.phases)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("model", ["mlp", "resnet"])
+def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
+    dataset_folder: Path, version: str, tmp_path: Path, processes: int, model: str
+) -> None:
+    """The multilayer perceptron has dropout, the residual network batch norms; shares of 17 rows are uneven on 3 ranks."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    run = make_run(
+        version, model=model, steps=14, recipe={"batchSize": 17, "microBatchSize": 4, "gradientClipNorm": 1.0}
+    )
+    train_run(run, tmp_path, processes=processes, name="whole")
+
+    suspended = train_run(run, tmp_path, processes=processes, name="parts", stop_at=5, stopped_rank=processes - 1)
+    stopped_after = len(read_losses(tmp_path / "parts"))
+    resumed = train_run(run, tmp_path, processes=processes, name="parts")
+
+    assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
+    assert 5 <= stopped_after < 14
+    assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
+    assert read_weights(tmp_path / "parts") == read_weights(tmp_path / "whole")
+
+
+def read_weights(run_dir: Path) -> dict[str, list[float]]:
+    weights = load_file(run_dir / "export" / "model.safetensors")
+    return {name: value.flatten().tolist() for name, value in weights.items()}
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_the_update_is_the_same_when_the_number_of_processes_differs(
+    dataset_folder: Path, version: str, tmp_path: Path, processes: int
+) -> None:
+    """One step of plain SGD: the weights show the gradient. Uneven shares and micro-batches must not change it."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    plain = {"name": "sgd", "learningRate": 1.0, "momentum": 0.0, "weightDecay": 0.0}
+    recipe = {"batchSize": 7, "optimizer": plain, "schedule": {"name": "fixed", "warmupFraction": 0.0}}
+    train_run(make_run(version, steps=1, recipe=recipe), tmp_path, name="one")
+
+    train_run(
+        make_run(version, steps=1, recipe={**recipe, "microBatchSize": 2}), tmp_path, processes=processes, name="many"
+    )
+
+    one, many = (load_file(tmp_path / name / "export" / "model.safetensors") for name in ("one", "many"))
+    assert max(float((one[name] - many[name]).abs().max()) for name in one) < 1e-6
+
+
+def test_the_best_model_is_exported_when_a_later_one_is_worse(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    recipe = {"validation": {"every": {"steps": 1}}, "optimizer": {"name": "sgd", "learningRate": 0.05}}
+
+    train_run(make_run(version, steps=12, recipe=recipe), tmp_path)
+
+    accuracies = [line["validation/accuracy"] for line in read_log(tmp_path / "run", "validation")]
+    best = accuracies.index(max(accuracies)) + 1
+    description = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
+    assert best < 12
+    assert (description["exported"]["checkpoint"], description["exported"]["step"]) == ("best", best)
+    assert description["exported"]["metric"] == max(accuracies)
+
+
+def test_the_last_model_is_exported_when_there_is_nothing_to_validate(tmp_path: Path) -> None:
+    version = write_small_dataset(tmp_path / "data", validation=0)
+
+    story = train_run(make_run(version, steps=3), tmp_path)
+
+    description = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
+    assert description["exported"]["checkpoint"] == "last"
+    assert "no validation samples" in story.facts["warnings"][0]
+
+
+def test_nothing_is_trained_again_when_a_finished_run_is_started_again(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    run = make_run(version, steps=6)
+    train_run(run, tmp_path)
+    before = read_losses(tmp_path / "run")
+
+    story = train_run(run, tmp_path)
+
+    assert story.outcome is Outcome.SUCCEEDED
+    assert PodPhase.TRAINING not in story.phases
+    assert read_losses(tmp_path / "run") == before
+    assert len(read_log(tmp_path / "run", "validation")) == 1
+
+
+def test_every_validation_sample_is_counted_once_when_ranks_have_uneven_shares(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    """30 samples on 4 ranks: the accuracy is a multiple of 1/30, and the same as on one rank."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    run = make_run(version, steps=2, recipe={"batchSize": 8})
+
+    accuracies = [
+        train_run(run, tmp_path, processes=processes, name=f"on-{processes}").facts["metrics"]["validation/accuracy"]
+        for processes in (1, 4)
+    ]
+
+    assert accuracies[0] == accuracies[1]
+    assert round(accuracies[0] * COUNTS["validation"], 9) == round(accuracies[0] * COUNTS["validation"])
