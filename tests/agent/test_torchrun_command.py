@@ -14,8 +14,8 @@ _TWO_NODES = {
 }
 
 
-def make_config(mode: Mode = Mode.TRAIN, **changes: str) -> AgentConfig:
-    return read_config(mode, make_environment(Path("/pod"), **changes))
+def make_config(**changes: str) -> AgentConfig:
+    return read_config(Mode.TRAIN, make_environment(Path("/pod"), **changes))
 
 
 def test_torchrun_stands_alone_when_there_is_one_node() -> None:
@@ -64,7 +64,7 @@ def test_threads_of_the_user_stay_when_the_pod_template_sets_them() -> None:
 
 
 def test_importer_is_rank_zero_when_a_pod_imports() -> None:
-    config = make_config(Mode.IMPORT)
+    config = read_config(Mode.IMPORT, make_environment(Path("/pod")))
 
     assert build_command(config, retry=0)[1:] == ["-m", "oarlock_trainer.importing"]
     assert build_environment(config, {}, records=Path("/r/0"))["LOCAL_RANK"] == "0"

@@ -12,7 +12,7 @@ from oarlock_api.contract import CAUSES_BY_EXIT_CODE, EXIT_CODES, EXIT_SUCCESS, 
 from oarlock_trainer.agent import findings
 from oarlock_trainer.agent.evidence import Evidence, Verdict
 
-_CONSEQUENCES = frozenset({Cause.COLLECTIVE_FAILED})
+_CONSEQUENCES = frozenset({Cause.COLLECTIVE_FAILED, Cause.RENDEZVOUS_FAILED})
 """Causes that another rank's end brings about."""
 _FAULTS = frozenset({Cause.PROCESS_KILLED, Cause.COLLECTIVE_FAILED, Cause.UNKNOWN, Cause.RENDEZVOUS_FAILED})
 """Causes that a pod on its way out brings about itself, and behind which the OOM killer may be."""
