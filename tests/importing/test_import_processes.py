@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -17,6 +16,7 @@ import pytest
 from importing.made_sources import encode, import_from, volume_spec, write_class_folders
 
 from oarlock_api.contract import EXIT_CODES, EXIT_SUCCESS, EXIT_SUSPENDED, Cause, Outcome
+from oarlock_api.v1alpha1.dataset import DatasetSpec
 from oarlock_trainer.datasets import open_dataset
 from oarlock_trainer.errors import StorageError
 from oarlock_trainer.importing.workspace import open_workspace
@@ -36,9 +36,11 @@ PHOTO = volume_spec(image={"width": 320, "height": 320})
 class Import:
     """An import in a process of its own."""
 
-    def __init__(self, root: Path, *, source: Path, spec: Any = None, workers: int = 2, **variables: str) -> None:
+    def __init__(
+        self, root: Path, *, source: Path, spec: DatasetSpec | None = None, variables: dict[str, str] | None = None
+    ) -> None:
         self.data, self.records = root / "data" / "made-1", root / "records"
-        run = {"name": "made", "workers": workers, "spec": (spec or volume_spec()).to_wire()}
+        run = {"name": "made", "workers": 2, "spec": (spec or volume_spec()).to_wire()}
         self.environment = {
             **os.environ,
             "OARLOCK_RUN": json.dumps(run),
@@ -46,7 +48,7 @@ class Import:
             "OARLOCK_SOURCE_DIR": str(source),
             "OARLOCK_SCRATCH_DIR": str(root / "scratch"),
             "OARLOCK_RANK_RECORD_DIR": str(self.records),
-            **variables,
+            **(variables or {}),
         }
 
     def run(self, command: list[str] = MAIN) -> subprocess.CompletedProcess[str]:
@@ -268,7 +270,9 @@ def test_import_is_refused_early_when_it_cannot_fit(tmp_path: Path) -> None:
 
 
 def test_import_fails_when_the_volume_refuses_to_be_written(tmp_path: Path) -> None:
-    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw"), OARLOCK_DATA_DIR="/sys/oarlock/data")
+    importing = Import(
+        tmp_path, source=write_class_folders(tmp_path / "raw"), variables={"OARLOCK_DATA_DIR": "/sys/oarlock/data"}
+    )
     done = importing.run()
 
     assert done.returncode == EXIT_CODES[Cause.STORAGE_FAILED], done.stderr
@@ -292,7 +296,7 @@ def test_import_fails_when_the_volume_refuses_to_be_written(tmp_path: Path) -> N
 def test_exit_code_and_record_name_the_cause(
     tmp_path: Path, variables: dict[str, str], cause: Cause, message: str
 ) -> None:
-    importing = Import(tmp_path, source=tmp_path, **variables)
+    importing = Import(tmp_path, source=tmp_path, variables=variables)
 
     assert importing.run().returncode == EXIT_CODES[cause]
     failure = importing.reading.failure

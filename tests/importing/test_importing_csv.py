@@ -29,7 +29,7 @@ def import_csv(source: Path, data: Path, *, image: dict[str, Any] | None = None,
 
 def read_back(data: Path, facts: DatasetFacts) -> dict[bytes, int]:
     dataset = open_dataset(data.parent / facts.path)
-    found = {}
+    found: dict[bytes, int] = {}
     for split, count in facts.counts.items():
         images, labels = dataset.split(split).gather(np.arange(count))
         found |= {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}

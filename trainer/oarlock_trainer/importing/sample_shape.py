@@ -43,7 +43,7 @@ def _first_size(samples: FileSamples) -> tuple[int, int]:
     for path in samples.paths[:_TRIED]:
         try:
             with source_errors():
-                return measure_image(read_image_file(samples.root / path))
+                return measure_image(read_image_file(f"{samples.root}/{path}"))
         except UnreadableImageError as error:
             reasons.append(f"{path}: {error}")
     raise DataCorruptError(
