@@ -209,3 +209,27 @@ def test_import_fails_when_a_folder_leads_out_of_the_source(tmp_path: Path) -> N
 
     with pytest.raises(TrainerError, match="leads out of the source"):
         import_from(write_class_folders(tmp_path / "raw"), tmp_path / "data", spec)
+
+
+def test_names_that_are_not_utf8_are_read_and_shown_with_what_is_wrong_replaced(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw", each=4)
+    (source / "cat" / "000.png").rename(source / "cat" / os.fsdecode(b"\xff.png"))
+    touch(source / "cat" / os.fsdecode(b"broken\xfe.png"))
+    touch(source / "cat" / os.fsdecode(b"other.\xfe"))
+    manifest = open_dataset(tmp_path / import_from(source, tmp_path / "data").path).manifest
+
+    assert sum(manifest.counts.values()) == 8
+    assert [reject.path for reject in manifest.rejects] == ["cat/broken\N{REPLACEMENT CHARACTER}.png"]
+    assert manifest.ignored == {".\N{REPLACEMENT CHARACTER}": 1}
+    (source / os.fsdecode(b"fox\xff")).mkdir()
+    with pytest.raises(TrainerError, match=r"names of class folders in .* are not UTF-8: fox"):
+        scan_folders(source)
+
+
+def test_facts_stay_small_when_there_are_many_classes(tmp_path: Path) -> None:
+    source = write_class_folders(tmp_path / "raw", classes=tuple(f"class{index:03d}" for index in range(60)), each=2)
+    facts = import_from(source, tmp_path / "data", volume_spec(split={"validation": 0.5}))
+
+    assert facts.class_count == 60
+    assert len(facts.classes) == 50
+    assert facts.class_counts == {"train": [1] * 50, "validation": [1] * 50}

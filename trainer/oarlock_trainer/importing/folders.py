@@ -90,7 +90,7 @@ def _find_images(root: Path, folder: str, ignored: Counter[str], beat: Callable[
                 elif is_image_name(entry.name):
                     yield path
                 else:
-                    ignored[os.path.splitext(entry.name)[1].lower() or "no ending"] += 1  # noqa: PTH122  # a hot loop
+                    ignored[printable(os.path.splitext(entry.name)[1].lower()) or "no ending"] += 1  # noqa: PTH122  # a hot loop
 
 
 def is_image_name(name: str) -> bool:
@@ -98,11 +98,19 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS  # noqa: PTH122  # a hot loop
 
 
+def printable(name: str) -> str:
+    """Return a file name with what is not UTF-8 in it replaced, so that it can be printed and written as JSON."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
 def _check_top(root: Path, folders: list[str], loose: list[str]) -> None:
+    odd = [name for name in folders if printable(name) != name]
+    if odd:
+        raise ConfigError(f"names of class folders in {root} are not UTF-8: {_show(odd)}", remedy="rename them")
     if loose and not folders:
         raise ConfigError(
             f"{root} holds {len(loose):,} images but no class folders",
@@ -155,4 +163,4 @@ def _has_folders(folder: Path) -> bool:
 
 def _show(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(map(printable, names[:_SHOWN])) + more

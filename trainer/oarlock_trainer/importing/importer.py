@@ -194,7 +194,7 @@ def build_facts(manifest: DatasetManifest, folder: Path) -> DatasetFacts:
         classes=manifest.classes[:_CLASSES_REPORTED],
         class_count=len(manifest.classes),
         counts=manifest.counts,
-        class_counts=manifest.class_counts,
+        class_counts={name: counts[:_CLASSES_REPORTED] for name, counts in manifest.class_counts.items()},
         sample_shape=list(manifest.sample_shape),
         rejected=len(manifest.rejects),
         first_rejects=[f"{reject.path}: {reject.reason}" for reject in manifest.rejects[:_REJECTS_REPORTED]],

@@ -2,6 +2,7 @@
 
 from oarlock_api.v1alpha1.dataset import Channels, Encoding, ImageFormat, Resize
 from oarlock_trainer.errors import ConfigError, DataCorruptError
+from oarlock_trainer.importing.folders import printable
 from oarlock_trainer.importing.image_files import read_image_file, source_errors
 from oarlock_trainer.importing.images import PixelFormat, UnreadableImageError, measure_image
 from oarlock_trainer.importing.samples import FileSamples, Listing, TableSamples
@@ -45,7 +46,7 @@ def _first_size(samples: FileSamples) -> tuple[int, int]:
             with source_errors():
                 return measure_image(read_image_file(f"{samples.root}/{path}"))
         except UnreadableImageError as error:
-            reasons.append(f"{path}: {error}")
+            reasons.append(f"{printable(path)}: {error}")
     raise DataCorruptError(
         f"none of the first {len(reasons)} images of {samples.root} can be read; {reasons[0]}",
         remedy="check that the files are images, and that they were copied whole",

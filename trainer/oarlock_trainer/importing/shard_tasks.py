@@ -19,6 +19,7 @@ from oarlock_trainer.datasets.moments import PixelSums
 from oarlock_trainer.datasets.shards import map_shard, verify_shard, write_shard
 from oarlock_trainer.datasets.writing import shard_name
 from oarlock_trainer.errors import TrainerError
+from oarlock_trainer.importing.folders import printable
 from oarlock_trainer.importing.image_files import read_image_file
 from oarlock_trainer.importing.images import (
     DECODER_VERSION,
@@ -133,7 +134,7 @@ def _read_files(
         try:
             images[good] = decode_image(read_image_file(f"{samples.root}/{path}"), form)
         except UnreadableImageError as error:
-            rejects.append(Reject(path=_printable(path), reason=str(error)))
+            rejects.append(Reject(path=printable(path), reason=str(error)))
         else:
             kept[position] = True
             good += 1
@@ -198,8 +199,3 @@ def _take_finished(task: ShardTask, key: str) -> ShardResult | None:
 
 def _note_path(task: ShardTask) -> Path:
     return task.file.with_suffix(f".arrow{DONE_ENDING}")
-
-
-def _printable(path: str) -> str:
-    """Return the path with bytes that are not UTF-8 replaced, so that it can be written as JSON."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
