@@ -21,7 +21,7 @@ def load_with(tmp_path: Path, *, width: int = 32, **run: Any) -> LoadedCheckpoin
         ({"optimizer": {"name": "adam", "learningRate": 0.1}}, r"recipe\.optimizer\.name was adamw, now adam"),
         ({"batchSize": 16}, r"recipe\.batchSize was 8, now 16"),
         ({"gradientClipNorm": 1.0}, r"recipe\.gradientClipNorm was absent, now 1\.0"),
-        ({"batchSize": 16, "epochs": 20}, r"recipe\.batchSize was 8, now 16"),
+        ({"epochs": 20, "loader": {"workers": 7}, "batchSize": 16}, r"recipe\.batchSize was 8, now 16"),
     ],
 )
 def test_the_first_difference_is_named_when_the_recipe_is_another(

@@ -7,8 +7,8 @@ from oarlock_api.run import WorkerRun
 from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.errors import CheckpointMismatchError
 
-_LENGTHS = frozenset({"recipe.epochs", "recipe.maxSteps"})
-"""How long to train, which is no part of the training hash: a run may be made longer."""
+# What is no part of the training hash: how long to train, and how the same steps are computed.
+_FREE = ("epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile")
 
 
 def describe_training(run: WorkerRun) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def check_resumable(manifest: Manifest, run: WorkerRun) -> bool:
     """
     differences = dict(_find_differences(manifest.description, describe_training(run)))
     if manifest.training_hash != run.training_hash:
-        others = {path: finding for path, finding in differences.items() if path not in _LENGTHS}
+        others = {path: finding for path, finding in differences.items() if not _is_free(path)}
         hashes = {"the training hash": f"{manifest.training_hash}, now {run.training_hash}"}
         raise _mismatch(
             manifest,
@@ -40,6 +40,10 @@ def check_resumable(manifest: Manifest, run: WorkerRun) -> bool:
             remedy="train at least as long as before, or give the job another name to train anew",
         )
     return run.steps > manifest.steps
+
+
+def _is_free(path: str) -> bool:
+    return any(path == f"recipe.{key}" or path.startswith(f"recipe.{key}.") for key in _FREE)
 
 
 def _mismatch(manifest: Manifest, differences: Mapping[str, str], *, remedy: str) -> CheckpointMismatchError:
