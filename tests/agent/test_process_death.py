@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from oarlock_trainer import process_death
 
@@ -33,6 +35,32 @@ def test_program_never_starts_when_its_parent_is_gone_already() -> None:
 
     assert ended.returncode == -signal.SIGKILL
     assert ended.stdout == b""
+
+
+def test_rank_ends_at_once_when_its_launcher_died_before_it_could_ask() -> None:
+    """The parent that it finds is then whoever adopted it, which must not pass for the launcher."""
+    program = (
+        "from oarlock_trainer.process_death import die_with_parent\ndie_with_parent()\nprint('goes on', flush=True)\n"
+    )
+    orphan = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, process_death.LAUNCHER_PID_ENV: "999999999"},
+        capture_output=True,
+        check=False,
+    )
+
+    assert (orphan.returncode, orphan.stdout) == (-signal.SIGKILL, b"")
+
+
+def test_processes_of_a_rank_die_with_the_rank_when_they_ask_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(process_death.LAUNCHER_PID_ENV, str(os.getpid()))
+    worker = "from oarlock_trainer.process_death import die_with_parent; die_with_parent(); print('worker', flush=True)"
+    rank = (
+        "import subprocess, sys\nfrom oarlock_trainer.process_death import die_with_parent\ndie_with_parent()\n"
+        f"subprocess.run([sys.executable, '-c', {worker!r}], check=True)\n"
+    )
+
+    assert subprocess.run([sys.executable, "-c", rank], capture_output=True, check=True).stdout == b"worker\n"
 
 
 def _wait_until(condition: Callable[[], bool], *, seconds: float = 5) -> None:

@@ -10,6 +10,9 @@ import os
 import signal
 import sys
 
+LAUNCHER_PID_ENV = "OARLOCK_LAUNCHER_PID"
+"""Set by this script for what it becomes; the first process below that asks to die with its parent takes it out again."""
+
 _PR_SET_PDEATHSIG = 1
 
 
@@ -17,9 +20,11 @@ def die_with_parent(parent: int | None = None) -> None:
     """Ask the kernel to SIGKILL this process when the thread that started it ends.
 
     The request survives `exec` and is not inherited by children, so every rank and every data worker calls this first thing.
-    `parent` is the process id that the caller expects; if it is gone already, this process ends at once.
+    `parent` is the process id that the caller expects, by default the launcher that the agent started; if it is gone
+    already, this process ends at once.
     """
-    expected = os.getppid() if parent is None else parent
+    launcher = int(os.environ.pop(LAUNCHER_PID_ENV, "0"))
+    expected = parent or (launcher if launcher not in (0, os.getpid()) else os.getppid())
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         number = ctypes.get_errno()
@@ -34,6 +39,7 @@ def main() -> None:
     # A session of its own: Ctrl-C on a terminal reaches the agent alone, which then stops the ranks in order.
     os.setsid()
     die_with_parent(parent)
+    os.environ[LAUNCHER_PID_ENV] = str(os.getpid())
     os.execvp(command[0], command)  # noqa: S606  # no shell is wanted
 
 

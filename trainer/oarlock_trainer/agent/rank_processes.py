@@ -4,6 +4,7 @@ torchrun turns every exit code into 1, so the agent looks at the ranks themselve
 once when one ends, and its exit status is read while torchrun has not reaped it yet.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -48,13 +49,11 @@ class RankProcesses:
     def add(self, local_rank: int, pid: int) -> None:
         """Watch a process that is known."""
         self.pids[local_rank] = pid
-        try:
+        # Old kernels and strict seccomp profiles have no pidfds: then the end is seen at the next look, not at once.
+        with contextlib.suppress(OSError):
             descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self.ends[local_rank] = ProcessEnd(at=time.time())
-            return
-        self._descriptors[local_rank] = descriptor
-        self._selector.register(descriptor, selectors.EVENT_READ)
+            self._descriptors[local_rank] = descriptor
+            self._selector.register(descriptor, selectors.EVENT_READ)
 
     def collect_ends(self) -> None:
         """Note which ranks have ended and how. Must run before anything that reaps."""
@@ -83,6 +82,7 @@ class RankProcesses:
             self._forget(local_rank)
 
     def _forget(self, local_rank: int) -> None:
-        descriptor = self._descriptors.pop(local_rank)
-        self._selector.unregister(descriptor)
-        os.close(descriptor)
+        descriptor = self._descriptors.pop(local_rank, None)
+        if descriptor is not None:
+            self._selector.unregister(descriptor)
+            os.close(descriptor)

@@ -10,7 +10,7 @@ from oarlock_api.contract import RETRIED_IN_PLACE, Outcome
 from oarlock_trainer.agent.evidence import Verdict
 
 MAX_RETRIES_WITHOUT_PROGRESS = 3
-_DELAYS_SECONDS = (0.0, 1.0, 4.0)
+_DELAYS_SECONDS = (0.0, 1.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

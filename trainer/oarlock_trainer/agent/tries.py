@@ -6,6 +6,7 @@ It finds facts and keeps deadlines; what the facts mean is the verdict's to say.
 import contextlib
 import os
 import resource
+import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -105,6 +106,7 @@ class Try:
 
     def _start(self, environment: Mapping[str, str]) -> None:
         self._records.mkdir(parents=True, exist_ok=True)
+        self._tee.say(f"Starting {shlex.join(self._command)}")
         output = self._tee.open_pipe()
         try:
             own = build_environment(self._config, environment, records=self._records)
