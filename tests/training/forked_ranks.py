@@ -28,7 +28,9 @@ def run_ranks(processes: int, act: Callable[..., Any], *arguments: Any) -> list[
     ranks = []
     for rank in range(processes):
         receiver, sender = _CONTEXT.Pipe(duplex=False)
-        process = _CONTEXT.Process(target=_run_rank, args=(sender, rank, processes, port, act, arguments), daemon=True)
+        process = _CONTEXT.Process(
+            target=_run_rank, args=(sender, _describe_rank(rank, processes, port), act, arguments), daemon=True
+        )
         process.start()
         sender.close()
         ranks.append((process, receiver))
@@ -53,11 +55,9 @@ def _receive(receiver: Connection) -> Any:
         return RankFailedError("the rank ended without an answer")
 
 
-def _run_rank(
-    sender: Connection, rank: int, processes: int, port: int, act: Callable[..., Any], arguments: tuple[Any, ...]
-) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {
+def _describe_rank(rank: int, processes: int, port: int) -> dict[str, str]:
+    """Return the variables that torchrun would set."""
+    return {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(processes),
@@ -65,6 +65,13 @@ def _run_rank(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+
+
+def _run_rank(
+    sender: Connection, environment: dict[str, str], act: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    os.environ |= environment
     try:
         sender.send(act(*arguments))
     except BaseException:  # noqa: BLE001  # whatever it is, the test wants to see it

@@ -107,7 +107,7 @@ def run_trainer(environment: dict[str, str], stop_at: int | None = None, stopped
         record.stop_at = stop_at
     config = read_config({**os.environ, **environment}, cpus=1)
     outcome = train(config, record, stop)
-    return Story(outcome=outcome, facts=record._facts, phases=record.phases)  # noqa: SLF001
+    return Story(outcome=outcome, facts=record._facts, phases=record.phases)
 
 
 def train_run(run: WorkerRun, folder: Path, *, processes: int = 1, name: str = "run", **how: Any) -> Story:
