@@ -47,7 +47,7 @@ def make_data(folder: Path) -> str:
     return write_dataset(folder, classes=CLASSES, splits=splits).version
 
 
-def make_run(version: str, *, model: str, seed: int = 0) -> WorkerRun:
+def make_run(version: str, *, model: str, seed: int = 0, gpus: int = 0, precision: str = "auto") -> WorkerRun:
     """Return the run as the operator would resolve it: dropout (in mlp), momentum, augmentation, a schedule."""
     status = DatasetStatus(
         version=version,
@@ -65,10 +65,12 @@ def make_run(version: str, *, model: str, seed: int = 0) -> WorkerRun:
             "batchSize": 32,
             "seed": seed,
             "deterministic": True,
+            "precision": precision,
             "optimizer": {"name": "adamw", "learningRate": 0.002},
             "augment": {"shift": 2},
             "validation": {"every": {"steps": 25}},
         },
+        "workers": {"gpusPerNode": gpus},
         "checkpoints": {"every": {"steps": 20}, "keep": 2},
     }
     dataset = ReadyDataset(name="data", uid="data-uid", task=Task.IMAGE_CLASSIFICATION, status=status)

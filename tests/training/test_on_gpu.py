@@ -1,0 +1,57 @@
+"""What only a GPU can show: NCCL, bf16, and that a killed run resumes bitwise there too."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from exactness.agent_runs import Job, check_completeness, find_differences, make_data, make_run, read_results
+
+pytestmark = [
+    pytest.mark.train,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="NOT RUN: this machine has no GPU"),
+]
+
+
+def make_job(folder: Path, name: str, *, model: str, version: str, precision: str = "auto") -> Job:
+    run = make_run(version, model=model, gpus=1, precision=precision)
+    return Job(folder=folder / name, data=folder / "data", run=run, processes=1)
+
+
+def finish(job: Job) -> None:
+    attempt = job.start_agent()
+    try:
+        assert attempt.wait() == 0, attempt.read_output()
+    finally:
+        attempt.destroy()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model", ["mlp", "lenet", "resnet"])
+def test_a_run_is_bitwise_the_undisturbed_one_when_its_rank_is_killed_on_a_gpu(
+    tmp_path: Path, model: str, precision: str
+) -> None:
+    version = make_data(tmp_path / "data")
+    undisturbed = make_job(tmp_path, "undisturbed", model=model, version=version, precision=precision)
+    finish(undisturbed)
+    reference = read_results(undisturbed.run_dir)
+    check_completeness(reference)
+
+    killed = make_job(tmp_path, "killed", model=model, version=version, precision=precision)
+    attempt = killed.start_agent()
+    try:
+        assert attempt.wait_for_step(70), attempt.read_output()
+        attempt.find_victim("rank", 0).kill()
+        assert attempt.wait() == 0, attempt.read_output()
+        assert attempt.read_record().retries == 1
+    finally:
+        attempt.destroy()
+
+    assert find_differences(reference, read_results(killed.run_dir)) == []
+
+
+def test_the_rank_record_and_the_log_say_that_it_was_a_gpu(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "run", model="lenet", version=make_data(tmp_path / "data"))
+
+    finish(job)
+
+    assert "cuda" in (job.run_dir / "log.jsonl").read_text()
