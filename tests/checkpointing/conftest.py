@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _one_rank() -> Iterator[None]:
     torch.set_num_threads(1)
     store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it

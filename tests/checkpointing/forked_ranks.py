@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # an optimizer imports it, half a second that every fork would pay again
 import torch.distributed as dist
 
 

@@ -1,5 +1,7 @@
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,14 +128,29 @@ def test_a_volume_that_returns_something_else_is_found_out_before_the_checkpoint
     assert list_steps(tmp_path) == []
 
 
-def test_a_hung_volume_gives_no_beats_and_a_working_one_does(tmp_path: Path) -> None:
+def test_loading_and_saving_give_beats_when_the_volume_works(tmp_path: Path) -> None:
     beats: list[int] = []
     checkpointer, state = make_checkpointer(tmp_path, on_beat=lambda: beats.append(1)), make_state(width=20_000)
     train_step(state)
-    checkpointer.begin_save(state, step=1, epoch=0.0)
-    checkpointer.finish()
+    save_now(checkpointer, state)
     saved = len(beats)
     make_checkpointer(tmp_path, on_beat=lambda: beats.append(1)).load_latest(make_state(width=20_000))
 
     assert saved > 1
     assert len(beats) > saved + 3
+
+
+def test_waiting_gives_no_beats_when_the_volume_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hangs, beats = threading.Event(), []
+    verify = HashingFileSystem.verify
+    monkeypatch.setattr(HashingFileSystem, "verify", lambda *args: (hangs.wait(), verify(*args))[1])
+    checkpointer, state = make_checkpointer(tmp_path, on_beat=lambda: beats.append(time.monotonic())), make_state()
+    train_step(state)
+    checkpointer.begin_save(state, step=1, epoch=0.0)
+    released_at = time.monotonic() + 0.8
+    threading.Timer(0.8, hangs.set).start()
+    result = checkpointer.finish()
+
+    assert result is not None
+    assert result.facts is not None
+    assert [beat for beat in beats if released_at - 0.4 < beat < released_at] == []
