@@ -317,7 +317,9 @@ def _prepare_core(item: Object) -> Object:
     if item["kind"] == "PersistentVolumeClaim":
         finalizers = [*item["metadata"].get("finalizers", ())]
         item["metadata"]["finalizers"] = [*{*finalizers, PROTECTION_FINALIZER}]
-        return {**item, "status": {"phase": "Pending"}}
+        # A folder can be shared by any number of pods, whatever was asked for.
+        modes = dict.fromkeys([*item.get("spec", {}).get("accessModes", ()), "ReadWriteMany"])
+        return {**item, "spec": {**item.get("spec", {}), "accessModes": list(modes)}, "status": {"phase": "Pending"}}
     if item["kind"] == "Pod":
         grace = {"terminationGracePeriodSeconds": _DEFAULT_GRACE_SECONDS, "restartPolicy": "Always"}
         return {**item, "spec": {**grace, **item.get("spec", {})}, "status": {"phase": "Pending"}}

@@ -99,6 +99,7 @@ class PodRunner:
         try:
             if self._pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
                 await self._write_status(await self._live())
+                await self._remove_folder()  # as the kubelet removes the volumes of a pod that has ended
         except _StoppedError:
             pass
         except asyncio.CancelledError:
@@ -108,8 +109,11 @@ class PodRunner:
             self._tools.addresses.give_back(self._address)
             self._tools.devices.give_back(self._uid)
         await self._stop.wait()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await self._remove_folder()
         await self._tools.port.finish_deletion(self._pod)
+
+    async def _remove_folder(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
     async def _live(self) -> dict[str, Any]:
         """Return the pod's last status."""

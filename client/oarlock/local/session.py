@@ -15,6 +15,7 @@ from oarlock.local.machine import Machine
 from oarlock.local.node import ProcessNode
 from oarlock.local.runs_folder import RunsFolder
 from oarlock_api.contract import DEFAULT_STATUS_PORT
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.controller import Controller
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.settings import Settings
@@ -84,6 +85,8 @@ class LocalSession:
 async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[LocalSession]:
     """Bring a local cluster to work; at the end of the block all its pods are ended at once.
 
+    Jobs that were interrupted stay so until somebody resumes them.
+
     Raises:
         StoreInUseError: if another process works with this folder.
         DamagedStoreError: if a file in it cannot be read.
@@ -98,6 +101,7 @@ async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[Loca
         status_port=settings.status_port,
         devices=machine.gpus,
     )
+    await _hold_unfinished_jobs(cluster)
     controller = Controller(cluster, settings, watch_custom_resources=True)
     background = [
         asyncio.create_task(node.run(), name="the process node"),
@@ -112,6 +116,14 @@ async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[Loca
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
         cluster.close()
+
+
+async def _hold_unfinished_jobs(cluster: LocalCluster) -> None:
+    """Suspend what an earlier session left running: this one may have come for something else."""
+    for job in await cluster.list("TrainingJob"):
+        policy = job["spec"].get("runPolicy", {})
+        if job.get("status", {}).get("phase") not in FINISHED_JOB_PHASES and not policy.get("suspend"):
+            await cluster.apply({**job, "spec": {**job["spec"], "runPolicy": {**policy, "suspend": True}}})
 
 
 def build_settings(machine: Machine) -> Settings:

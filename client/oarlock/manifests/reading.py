@@ -67,6 +67,8 @@ class Manifest:
 def find_files(paths: Iterable[Path]) -> list[Path]:
     """Return the manifest files that the paths mean: files as they are, folders with the YAML and JSON files in them.
 
+    A folder without such files means those in the folders below it.
+
     Raises:
         ManifestsError: names every path that is not there or holds none.
     """
@@ -74,7 +76,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     problems: list[Problem] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(each for each in path.iterdir() if each.suffix in _SUFFIXES and each.is_file())
+            found = _list_manifests(path)
             files += found
             if not found:
                 problems.append(_at_file(path, "must hold .yaml, .yml or .json files", remedy="name another folder"))
@@ -85,6 +87,13 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     if problems:
         raise ManifestsError(problems)
     return files
+
+
+def _list_manifests(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    return found or sorted(
+        path for path in folder.rglob("*") if path.suffix in _SUFFIXES - {".json"} and path.is_file()
+    )
 
 
 def read_manifests(paths: Iterable[Path], *, overrides: Sequence[Override] = ()) -> list[Manifest]:

@@ -1,0 +1,178 @@
+"""The command line: names, options and help. What the commands do is in the modules beside this one."""
+
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oarlock.local.runs_folder import DEFAULT_RUNS, RunsFolder
+from oarlock.running.outcomes import EXIT_FAILED, EXIT_INVALID
+
+app = typer.Typer(
+    name="oarlock",
+    help="Trains models: data set in, trained and inspected model out.",
+    epilog="Begin with a folder that holds one folder of images per class:  oarlock run FOLDER",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+RunsOption = Annotated[
+    Path, typer.Option("--runs", metavar="FOLDER", help="Where data sets, checkpoints, models and logs are kept.")
+]
+OutputOption = Annotated[str, typer.Option("--output", "-o", metavar="text|json", help="Form of the result.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"oarlock {installed_version('oarlock')}")
+        raise typer.Exit
+
+
+@app.callback()
+def oarlock(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Trains models: data set in, trained and inspected model out."""
+
+
+@app.command(no_args_is_help=True)
+def run(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Manifests, folders of manifests, or a folder of images.")
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the resolved job; create nothing.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew. Checkpoints of before stay in the runs folder.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field: spec.recipe.epochs=3. May be repeated."),
+    ] = None,
+    claims: Annotated[
+        list[str] | None,
+        typer.Option("--claim", metavar="NAME=FOLDER", help="Let a claim stand for a folder of yours, used in place."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option("--nodes", min=1, max=64, help="Pods to start on this machine; else one.")
+    ] = None,
+    runs: RunsOption = DEFAULT_RUNS,
+    quiet: Annotated[
+        int, typer.Option("--quiet", "-q", count=True, help="Say less: -q the result only, -qq failures only.")
+    ] = 0,
+    output: OutputOption = "text",
+) -> None:
+    """Train on this machine, without Kubernetes.
+
+    The manifests are those for a cluster, planned by the same code; pods run as processes, volumes are folders.
+    Ctrl-C saves a checkpoint and stops; the same command goes on from there, also after a crash.
+
+    [bold]Examples[/]
+
+      oarlock run examples/mnist/       train from manifests
+      oarlock run ~/flowers             train from one folder of images per class
+      oarlock run --dry-run job.yaml    show the job, every default filled in
+      oarlock run job.yaml --set spec.recipe.epochs=3
+
+    [bold]Exit codes[/]
+
+      0 trained    1 failed    2 wrong manifests    130 killed
+      75 suspended: run it again to resume
+    """
+    from oarlock.cli import run as command
+
+    request = command.Request(
+        paths=tuple(paths),
+        runs=RunsFolder(root=runs),
+        overrides=tuple(overrides or ()),
+        claims=tuple(claims or ()),
+        nodes=nodes,
+        dry_run=dry_run,
+        fresh=fresh,
+        quiet=quiet,
+        as_json=_is_json(output),
+    )
+    raise typer.Exit(command.run(request))
+
+
+@app.command(no_args_is_help=True)
+def validate(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Manifests, or folders of manifests.")],
+) -> None:
+    """Check manifests, and say everything that is wrong at once, by file and line."""
+    from oarlock.cli.consoles import make_console
+    from oarlock.cli.problems import print_problems
+    from oarlock.manifests.problems import ManifestsError
+    from oarlock.manifests.reading import read_manifests
+
+    try:
+        manifests = read_manifests(paths)
+    except ManifestsError as error:
+        print_problems(make_console(stderr=True), error)
+        raise typer.Exit(EXIT_INVALID) from None
+    for manifest in manifests:
+        typer.echo(f"{manifest.place_of('kind')}: {manifest.kind} {manifest.name} is valid")
+
+
+@app.command("list")
+def list_all(runs: RunsOption = DEFAULT_RUNS) -> None:
+    """List the Datasets and jobs of a runs folder."""
+    from oarlock.cli.consoles import make_console
+    from oarlock.cli.listing import print_table
+
+    print_table(make_console(), RunsFolder(root=runs))
+
+
+@app.command()
+def status(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A job or a Dataset.")], runs: RunsOption = DEFAULT_RUNS
+) -> None:
+    """Show how a job or a Dataset is, and where its results are."""
+    from oarlock.cli.consoles import make_console
+    from oarlock.cli.listing import print_status
+
+    for item in _find(name, RunsFolder(root=runs)):
+        print_status(make_console(), item, RunsFolder(root=runs))
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A job or a Dataset.")],
+    attempt: Annotated[int | None, typer.Option("--attempt", min=0, help="One attempt; else all of them.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what the newest pod prints.")] = False,
+    runs: RunsOption = DEFAULT_RUNS,
+) -> None:
+    """Print what the pods of a job or a Dataset printed."""
+    from oarlock.cli.logs import find_logs, follow_log, print_logs
+
+    folder = RunsFolder(root=runs)
+    paths = [path for item in _find(name, folder) for path in find_logs(item, folder, attempt=attempt)]
+    if not paths:
+        typer.echo(f"{name} has printed nothing yet", err=True)
+        raise typer.Exit(EXIT_FAILED)
+    if follow:
+        follow_log(paths[-1], folder)
+    else:
+        print_logs(paths)
+
+
+def _find(name: str, runs: RunsFolder) -> list[dict[str, object]]:
+    from oarlock.cli.listing import list_objects
+
+    found = [item for item in list_objects(runs) if item["metadata"]["name"] == name]
+    if not found:
+        known = ", ".join(str(item["metadata"]["name"]) for item in list_objects(runs)) or "nothing"
+        typer.echo(f"there is no {name} in {runs.root}; there is {known}", err=True)
+        raise typer.Exit(EXIT_FAILED)
+    return found
+
+
+def _is_json(output: str) -> bool:
+    if output not in ("text", "json"):
+        raise typer.BadParameter(f"must be text or json, got {output!r}", param_hint="--output")
+    return output == "json"

@@ -1,0 +1,124 @@
+"""`oarlock run --dry-run`: the job as it would be accepted, every absent field filled in; nothing is created."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oarlock.fit import fit_job
+from oarlock.local.machine import Machine
+from oarlock.local.session import IMAGE
+from oarlock.manifests.problems import ManifestsError, Problem
+from oarlock.manifests.reading import Manifest
+from oarlock_api.findings import Finding
+from oarlock_api.resolve import Defaults, ReadyDataset, UnresolvableError, resolve
+from oarlock_api.run import Run
+from oarlock_api.v1alpha1 import DatasetStatus, TrainingJobSpec
+from oarlock_api.v1alpha1.dataset import Task
+
+_FEW, _MANY = 1_000, 1_000_000
+"""Samples of two imagined data sets: what differs between them depends on the data."""
+_SIDE = 64
+_CLASSES = 10
+_SHOWN = ("model", "recipe", "steps", "stepsPerEpoch", "workers", "checkpoints")
+_MACHINERY = frozenset(
+    {"image", "statusPort", "gpuResource", "created", "size", "storageClass", "accessModes", "retain"}
+)
+"""Fields that mean nothing on one machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resolved:
+    """One job as it would be accepted."""
+
+    name: str
+    run: dict[str, Any]
+    undecided: tuple[str, ...] = ()
+    """Paths of the fields that depend on data that is not imported yet."""
+    changes: tuple[str, ...] = field(default=())
+    """What was fitted to the machine."""
+
+
+def resolve_job(
+    manifest: Manifest, *, dataset: Mapping[str, Any] | None, machine: Machine, nodes: int | None
+) -> Resolved:
+    """Return a job as it would be accepted.
+
+    Args:
+        manifest: a valid job.
+        dataset: its Dataset as it is on the local cluster; None, or not Ready: what depends on it stays undecided.
+        machine: what there is.
+        nodes: pods asked for on the command line.
+
+    Raises:
+        ManifestsError: if job and data do not fit each other.
+    """
+    fitted = fit_job(manifest.body, machine, nodes=nodes)
+    spec = TrainingJobSpec.from_wire(fitted.body["spec"])
+    try:
+        if dataset is not None and dataset.get("status", {}).get("version"):
+            ready = ReadyDataset(
+                name=dataset["metadata"]["name"],
+                uid=dataset["metadata"]["uid"],
+                task=Task(dataset["spec"].get("task", Task.IMAGE_CLASSIFICATION)),
+                status=DatasetStatus.from_wire(dataset["status"]),
+            )
+            run = _resolve(manifest, spec, ready, machine)
+            return Resolved(name=manifest.name, run=_show(run), changes=fitted.changes)
+        few, many = (_show(_resolve(manifest, spec, _imagine(spec, count), machine)) for count in (_FEW, _MANY))
+    except UnresolvableError as error:
+        raise ManifestsError(_place(manifest, finding) for finding in error.findings) from None
+    return Resolved(
+        name=manifest.name, run=few, undecided=tuple(_list_differences("", few, many)), changes=fitted.changes
+    )
+
+
+def _resolve(manifest: Manifest, spec: TrainingJobSpec, dataset: ReadyDataset, machine: Machine) -> Run:
+    defaults = Defaults(image=IMAGE, gpus_per_node=len(machine.gpus))
+    return resolve(spec, name=manifest.name, generation=1, dataset=dataset, defaults=defaults)
+
+
+def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset:
+    """Return a data set that fits every job, with so many samples to train on."""
+    samples = max(count, spec.recipe.batch_size or 1)
+    status = DatasetStatus(
+        version=spec.dataset.version or "0",
+        counts={"train": samples, "validation": samples},
+        class_count=_CLASSES,
+        sample_shape=[_SIDE, _SIDE, 3],
+    )
+    return ReadyDataset(name=spec.dataset.name, uid="", task=Task.IMAGE_CLASSIFICATION, status=status)
+
+
+def _show(run: Run) -> dict[str, Any]:
+    """Return the parts of a run that mean something to its user."""
+    wire = run.to_wire()
+    return {key: _without_machinery(wire[key]) for key in _SHOWN}
+
+
+def _without_machinery(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_machinery(part) for key, part in value.items() if key not in _MACHINERY}
+    return value
+
+
+def _list_differences(path: str, one: Any, other: Any) -> Sequence[str]:
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        below = ((f"{path}.{key}".lstrip("."), key) for key in one)
+        return [found for name, key in below for found in _list_differences(name, one[key], other.get(key))]
+    return [] if one == other else [path]
+
+
+def _place(manifest: Manifest, finding: Finding) -> Problem:
+    return Problem(place=manifest.place_of(finding.path), finding=finding)
+
+
+def mark_undecided(run: Mapping[str, Any], undecided: Sequence[str], *, path: str = "") -> dict[str, Any]:
+    """Return a run in which what depends on the data says so."""
+    marked: dict[str, Any] = {}
+    for key, value in run.items():
+        below = f"{path}.{key}".lstrip(".")
+        if below in undecided:
+            marked[key] = "decided when the data is imported"
+        else:
+            marked[key] = mark_undecided(value, undecided, path=below) if isinstance(value, Mapping) else value
+    return marked

@@ -1,0 +1,48 @@
+"""The result of a run as JSON, for programs. Pure but for the paths it makes absolute."""
+
+from typing import Any
+
+from oarlock.cli.summary import locate
+from oarlock.local.runs_folder import RunsFolder
+from oarlock.running.outcomes import Outcome, find_exit_code
+
+
+def build_report(outcomes: list[Outcome], runs: RunsFolder) -> dict[str, Any]:
+    """Return what `-o json` prints."""
+    return {"exitCode": find_exit_code(outcomes), "objects": [_build_entry(outcome, runs) for outcome in outcomes]}
+
+
+def _build_entry(outcome: Outcome, runs: RunsFolder) -> dict[str, Any]:
+    item = outcome.object
+    status = item.get("status", {})
+    entry = {
+        "kind": item["kind"],
+        "name": item["metadata"]["name"],
+        "namespace": item["metadata"]["namespace"],
+        "end": str(outcome.end),
+        "phase": status.get("phase"),
+        "reason": status.get("reason"),
+        "message": status.get("message"),
+        "seconds": round(outcome.seconds, 1),
+        "progress": status.get("progress"),
+        "restarts": status.get("restarts"),
+        "failure": (status.get("failures") or [None])[-1],
+        **(_build_paths(item, runs) if item["kind"] == "TrainingJob" else _build_data(status)),
+    }
+    return {key: value for key, value in entry.items() if value not in (None, "", {}, [])}
+
+
+def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
+    checkpoint = job.get("status", {}).get("checkpoint") or {}
+    folder = runs.run_folder(job)
+    found = {
+        "model": checkpoint.get("export"),
+        "bestCheckpoint": (checkpoint.get("best") or {}).get("path"),
+        "latestCheckpoint": (checkpoint.get("latest") or {}).get("path"),
+    }
+    paths = {name: str(locate(job, runs, path).absolute()) for name, path in found.items() if path}
+    return {**paths, **({"log": str((folder / "log.jsonl").absolute())} if folder else {})}
+
+
+def _build_data(status: dict[str, Any]) -> dict[str, Any]:
+    return {name: status.get(name) for name in ("version", "samples", "counts", "classes", "sampleShape", "rejected")}

@@ -1,0 +1,182 @@
+"""What is left to read when a run has ended: the result and where it is, or what went wrong and what to do."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from oarlock.cli.curves import place_side_by_side, plot
+from oarlock.cli.run_log import Curves, read_curves
+from oarlock.cli.wording import format_duration, format_epochs, format_figure, format_percent
+from oarlock.local.runs_folder import RunsFolder
+from oarlock.running.outcomes import End, Outcome
+
+Object = Mapping[str, Any]
+
+_STYLES = ("cyan", "yellow")
+_PLOT_HEIGHT = 6
+_WIDEST_PLOT, _NARROWEST_PLOT = 40, 16
+_DETAIL_LINES = 12
+
+
+def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
+    """Print how one object ended."""
+    if outcome.object["kind"] == "Dataset" and outcome.end in (End.SUCCEEDED, End.ALREADY):
+        return  # the last line about it says it all
+    lines = {
+        End.SUCCEEDED: _describe_success,
+        End.ALREADY: _describe_success,
+        End.FAILED: _describe_failure,
+        End.SUSPENDED: _describe_suspension,
+        End.KILLED: _describe_kill,
+    }[outcome.end]
+    console.print()
+    for line in lines(outcome, runs, console.width):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _describe_success(outcome: Outcome, runs: RunsFolder, width: int) -> Iterator[str]:
+    job = outcome.object
+    status, name = job["status"], job["metadata"]["name"]
+    progress = status.get("progress") or {}
+    done = f"{format_epochs(progress.get('epoch', 0))} epochs, {progress.get('step', 0):,} steps"
+    when = (
+        "is trained already"
+        if outcome.end is End.ALREADY
+        else f"is trained: {done} in {format_duration(outcome.seconds)}"
+    )
+    yield f"[bold green]✓ {name} {when}[/]"
+    folder = runs.run_folder(job)
+    if folder:
+        yield from _draw_curves(read_curves(folder / "log.jsonl"), width)
+    yield from _list_facts(_collect_results(job, runs))
+    if outcome.end is End.ALREADY:
+        yield "[dim]Nothing was done. --fresh trains it anew; more epochs need another name or --fresh.[/]"
+
+
+def _draw_curves(curves: Curves, width: int) -> Iterator[str]:
+    each = min(_WIDEST_PLOT, (width - 24) // 2)
+    if each < _NARROWEST_PLOT:
+        return
+    loss = plot("loss", curves.loss, styles=_STYLES, width=each, height=_PLOT_HEIGHT, label=format_figure)
+    accuracy = plot(
+        "accuracy", curves.accuracy, styles=_STYLES, width=each, height=_PLOT_HEIGHT, label=lambda y: f"{100 * y:.0f} %"
+    )
+    lines = place_side_by_side(loss, accuracy, width=each + 14)
+    if lines:
+        yield ""
+        yield from (f"  {line}" for line in lines)
+        yield ""
+
+
+def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
+    status = job["status"]
+    metrics = (status.get("progress") or {}).get("metrics") or {}
+    checkpoint = status.get("checkpoint") or {}
+    best = checkpoint.get("best")
+    facts = {"final": _say_final(metrics)}
+    if best and best.get("metric") is not None:
+        metric = job["status"]["run"]["checkpoints"]["keepBest"]["metric"]
+        facts["best"] = (
+            f"{_say_metric(metric, best['metric'])} at step {best['step']:,}, epoch {format_epochs(best['epoch'])}"
+        )
+    if checkpoint.get("export"):
+        facts["model"] = show_path(locate(job, runs, checkpoint["export"]))
+    if best:
+        facts["checkpoint"] = show_path(locate(job, runs, best["path"]))
+    if folder := runs.run_folder(job):
+        facts["log"] = show_path(folder / "log.jsonl")
+    if status.get("restartCount"):
+        causes = ", ".join(f"{cause} {count}×" for cause, count in status.get("restarts", {}).items())  # noqa: RUF001
+        facts["restarts"] = f"{status['restartCount']} ({causes})"
+    return {name: text for name, text in facts.items() if text}
+
+
+def _say_final(metrics: Mapping[str, float]) -> str:
+    names = ("validation/accuracy", "validation/loss", "train/accuracy", "train/loss")
+    return ", ".join(_say_metric(name, metrics[name]) for name in names if name in metrics)
+
+
+def _say_metric(name: str, value: float) -> str:
+    words = name.replace("/", " ")
+    return f"{words} {format_percent(value) if name.endswith('accuracy') else format_figure(value)}"
+
+
+def _describe_failure(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[str]:
+    item = outcome.object
+    status, name = item.get("status", {}), item["metadata"]["name"]
+    what = "is not valid" if status.get("phase") == "Invalid" else "failed"
+    failure = (status.get("failures") or [{}])[-1]
+    where = _say_where(failure)
+    cause = failure.get("cause") or status.get("reason", "")
+    yield f"[bold red]✗ {name} {what}: {escape(cause)}{where}[/]"
+    facts = {
+        "found": escape(failure.get("message") or status.get("message", "")),
+        "remedy": escape(failure.get("remedy", "")),
+        "checkpoint": _say_safe(item, runs),
+        "log": _find_log(item, runs, failure),
+    }
+    yield from _list_facts({name: text for name, text in facts.items() if text})
+    for line in str(failure.get("detail", "")).splitlines()[-_DETAIL_LINES:]:
+        yield f"  [dim]│ {escape(line)}[/]"
+    if item["kind"] == "TrainingJob" and status.get("phase") == "Failed":
+        yield "[dim]The same command shows this again; with --fresh it trains anew.[/]"
+
+
+def _say_where(failure: Mapping[str, Any]) -> str:
+    parts = [
+        f"on rank {failure['rank']}" if failure.get("rank") is not None else "",
+        f"at step {failure['step']:,}" if failure.get("step") is not None else "",
+        f"in attempt {failure['attempt']}" if failure.get("attempt") else "",
+    ]
+    words = " ".join(part for part in parts if part)
+    return f" {words}" if words else ""
+
+
+def _say_safe(item: Object, runs: RunsFolder) -> str:
+    latest = (item.get("status", {}).get("checkpoint") or {}).get("latest")
+    return f"step {latest['step']:,} is safe: {show_path(locate(item, runs, latest['path']))}" if latest else ""
+
+
+def _find_log(item: Object, runs: RunsFolder, failure: Mapping[str, Any]) -> str:
+    """Return where the whole story is: what the failed pod printed, if it ran."""
+    pod = failure.get("pod")
+    path = runs.logs / str(item["metadata"]["namespace"]) / f"{pod}.log"
+    return show_path(path) if pod and path.exists() else ""
+
+
+def _describe_suspension(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[str]:
+    item = outcome.object
+    name = item["metadata"]["name"]
+    if item["kind"] == "Dataset":
+        yield f"[bold yellow]‖ the import of {name} was stopped[/]: run it again to go on"
+        return
+    safe = _say_safe(item, runs) or "no checkpoint yet"
+    yield f"[bold yellow]‖ {name} is suspended[/]: {safe}"
+    yield "  Run it again to resume."
+
+
+def _describe_kill(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[str]:
+    safe = _say_safe(outcome.object, runs) or "there is no checkpoint"
+    yield f"[bold red]✗ {outcome.object['metadata']['name']} was killed[/]: {safe}. Run it again to resume from there."
+
+
+def _list_facts(facts: Mapping[str, str]) -> Iterator[str]:
+    margin = max((len(name) for name in facts), default=0)
+    for name, text in facts.items():
+        yield f"  [dim]{name:<{margin}}[/]  {text}"
+
+
+def locate(item: Object, runs: RunsFolder, path: str) -> Path:
+    """Return where a path on a job's checkpoint claim is on this machine."""
+    claim = item["status"]["run"]["checkpoints"]["claim"]
+    return runs.claim(item["metadata"]["namespace"], claim) / path
+
+
+def show_path(path: Path) -> str:
+    """Return a path as short as it can be given to another command here."""
+    relative = os.path.relpath(path)
+    return escape(str(path) if relative.startswith("..") else relative)

@@ -1,0 +1,135 @@
+"""What there is to say about an object at this moment: the same words for the live display, plain lines and `oarlock status`. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from oarlock.cli.wording import format_duration, format_epochs, format_figure, format_percent
+
+Object = Mapping[str, Any]
+
+_QUIET_PHASES = frozenset({"Training", "Importing", "Ready", "Succeeded"})
+"""Phases that need no explanation while all is well."""
+_TRAINER_PHASES = {
+    "Loading": "loading data",
+    "Compiling": "compiling",
+    "Validating": "validating",
+    "Checkpointing": "saving a checkpoint",
+    "Exporting": "exporting the model",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class View:
+    """An object in words."""
+
+    title: str
+    """`Dataset digits`."""
+    phase: str
+    activity: str
+    """What the trainers do at this moment beside training; empty if nothing worth a word."""
+    explanation: str
+    """Why it waits, or what is wrong; empty if all goes well."""
+    fraction: float | None
+    """How much is done, 0 to 1; None if that is not known yet."""
+    amounts: tuple[str, ...] = ()
+    """How far it is, in words."""
+    figures: tuple[str, ...] = ()
+    """Losses, accuracies, speeds."""
+    safe: str = ""
+    """Which checkpoint is safe."""
+
+
+def view(item: Object) -> View:
+    return _view_dataset(item) if item["kind"] == "Dataset" else _view_job(item)
+
+
+def _view_dataset(item: Object) -> View:
+    status = item.get("status", {})
+    progress = status.get("progress") or {}
+    return View(
+        title=f"Dataset {item['metadata']['name']}",
+        phase=status.get("phase", "Pending"),
+        activity="",
+        explanation=_explain(status),
+        fraction=_fraction(progress.get("samples", 0), progress.get("total", 0)),
+        amounts=tuple(_say_samples(progress)),
+        figures=tuple(_say_imported(status)),
+    )
+
+
+def _say_samples(progress: Mapping[str, Any]) -> Iterator[str]:
+    if progress.get("total"):
+        yield f"{progress['samples']:,}/{progress['total']:,} samples"
+    if progress.get("etaSeconds") is not None and progress.get("total"):
+        yield f"{format_duration(progress['etaSeconds'])} left"
+
+
+def _say_imported(status: Mapping[str, Any]) -> Iterator[str]:
+    if not status.get("version"):
+        return
+    yield f"{status['samples']:,} samples in {status['classCount']:,} classes"
+    if shape := status.get("sampleShape"):
+        yield f"{shape[1]}×{shape[0]} {'gray' if shape[2:] == [1] else 'rgb'}"  # noqa: RUF001  # the sign for sizes
+    yield ", ".join(f"{split} {count:,}" for split, count in status.get("counts", {}).items())
+    if status.get("rejected"):
+        yield f"{status['rejected']:,} files rejected"
+
+
+def _view_job(item: Object) -> View:
+    status = item.get("status", {})
+    progress = status.get("progress") or {}
+    started = bool(progress.get("step"))
+    return View(
+        title=f"TrainingJob {item['metadata']['name']}",
+        phase=status.get("phase", "Pending"),
+        activity=_TRAINER_PHASES.get(status.get("reason", ""), "") if status.get("phase") == "Training" else "",
+        explanation=_explain(status),
+        fraction=_fraction(progress.get("step", 0), progress.get("steps", 0)),
+        amounts=tuple(_say_progress(progress)),
+        figures=tuple(_say_metrics(progress.get("metrics") or {})) if started else (),
+        safe=_say_safe(status.get("checkpoint") or {}),
+    )
+
+
+def _say_progress(progress: Mapping[str, Any]) -> Iterator[str]:
+    if not progress.get("steps"):
+        return
+    if progress.get("epochs"):
+        yield f"epoch {format_epochs(progress['epoch'])}/{format_epochs(progress['epochs'])}"
+    yield f"step {progress['step']:,}/{progress['steps']:,}"
+    if progress.get("etaSeconds") is not None and progress["step"] < progress["steps"]:
+        yield f"{format_duration(progress['etaSeconds'])} left"
+
+
+def _say_metrics(metrics: Mapping[str, float]) -> Iterator[str]:
+    for split in ("train", "validation"):
+        loss, accuracy = metrics.get(f"{split}/loss"), metrics.get(f"{split}/accuracy")
+        prefix = "" if split == "train" else "validation "
+        if loss is not None:
+            yield f"{prefix}loss {format_figure(loss)}"
+        if accuracy is not None:
+            yield f"{prefix}accuracy {format_percent(accuracy)}"
+    if "samplesPerSecond" in metrics:
+        yield f"{metrics['samplesPerSecond']:,.0f} images/s"
+    if "learningRate" in metrics:
+        yield f"learning rate {metrics['learningRate']:.2g}"
+
+
+def _say_safe(checkpoint: Mapping[str, Any]) -> str:
+    latest, best = checkpoint.get("latest"), checkpoint.get("best")
+    if not latest:
+        return ""
+    text = f"checkpoint of step {latest['step']:,} is safe"
+    if best and best.get("metric") is not None:
+        text += f", the best so far is that of step {best['step']:,}"
+    return text
+
+
+def _explain(status: Mapping[str, Any]) -> str:
+    phase, message = status.get("phase"), str(status.get("message", ""))
+    return "" if phase in _QUIET_PHASES else message
+
+
+def _fraction(done: int, total: int) -> float | None:
+    return min(1.0, done / total) if total else None

@@ -1,0 +1,58 @@
+"""What differs between a manifest and what was accepted from it before. Pure.
+
+What was asked for is kept beside what was applied, since the workers of a job are fitted to the machine before it is applied.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from oarlock.local.volumes import find_user_folder
+from oarlock_api.findings import Finding
+from oarlock_api.resolve import accepted_part, first_difference
+from oarlock_api.v1alpha1 import DatasetSpec, TrainingJobSpec
+
+ASKED_ANNOTATION = "oarlock.dev/local-spec"
+"""On a job of the local cluster: the spec as the manifest has it, before it was fitted to the machine."""
+
+Object = Mapping[str, Any]
+
+
+def format_asked(body: Object) -> str:
+    """Return the value of the annotation for a manifest."""
+    return json.dumps(_comparable(body["kind"], body["spec"]), sort_keys=True, separators=(",", ":"))
+
+
+def find_change(known: Object, body: Object) -> Finding | None:
+    """Return the first difference that forbids to go on with what is there; None if there is none.
+
+    A Dataset may change until its data is Ready, and a job until it is accepted.
+    """
+    kind, status = body["kind"], known.get("status", {})
+    if kind == "PersistentVolumeClaim":
+        return _find_moved_folder(known, body)
+    is_frozen = status.get("version") if kind == "Dataset" else status.get("run")
+    if not is_frozen:
+        return None
+    asked = (known["metadata"].get("annotations") or {}).get(ASKED_ANNOTATION)
+    before = json.loads(asked) if asked else _comparable(kind, known["spec"])
+    return first_difference("spec", before, _comparable(kind, body["spec"]))
+
+
+def _find_moved_folder(known: Object, body: Object) -> Finding | None:
+    before, now = find_user_folder(known), find_user_folder(body)
+    if before == now:
+        return None
+    return Finding(
+        path="metadata.annotations",
+        rule=f"must stand for the folder {before}, as it did",
+        found=str(now),
+        remedy="name the claim differently",
+    )
+
+
+def _comparable(kind: str, spec: Object) -> dict[str, Any]:
+    """Return a spec in the one form that equal specs have."""
+    if kind == "TrainingJob":
+        return accepted_part(TrainingJobSpec.from_wire(spec))
+    return DatasetSpec.from_wire(spec).to_wire() if kind == "Dataset" else dict(spec)

@@ -1,0 +1,87 @@
+"""From what is named on the command line to manifests in order: files, folders of manifests, folders of images."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from oarlock.infer import choose, derive_name, format_manifests, observe_folder
+from oarlock.local.object_store import Object, read_objects
+from oarlock.local.runs_folder import RunsFolder
+from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
+from oarlock.manifests.overrides import Override
+from oarlock.manifests.problems import ManifestsError
+from oarlock.manifests.reading import Manifest, read_manifests
+from oarlock.running.claims import build_claims, settle_claims
+from oarlock.running.ordering import find_missing, order
+
+_MANIFEST_SUFFIXES = frozenset({".yaml", ".yml"})
+
+
+def is_image_folder(path: Path) -> bool:
+    """Say whether a path is a folder with folders and no manifests in it."""
+    if not path.is_dir():
+        return False
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    has_folders = any(map(Path.is_dir, entries))
+    has_json = any(entry.suffix == ".json" for entry in entries)
+    return not _holds_manifests(path) and (has_folders or not has_json)
+
+
+def _holds_manifests(folder: Path) -> bool:
+    patterns = [f"{below}*{suffix}" for below in ("", "*/") for suffix in _MANIFEST_SUFFIXES]
+    return any(next(folder.glob(pattern), None) for pattern in patterns)
+
+
+def read_inputs(
+    paths: Iterable[Path],
+    *,
+    runs: RunsFolder,
+    overrides: Sequence[Override] = (),
+    claims: Sequence[str] = (),
+    fresh: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[Manifest]:
+    """Return the manifests to run, in order; for a folder of images they are inferred, told and saved first.
+
+    Raises:
+        ManifestsError: with everything that is wrong.
+        UnsuitableFolderError: if a folder of images cannot be trained on.
+        DamagedStoreError: if the runs folder is damaged.
+    """
+    files = [infer_manifests(path, runs, fresh=fresh, tell=tell) if is_image_folder(path) else path for path in paths]
+    manifests = [*build_claims(claims), *read_manifests(files, overrides=overrides)]
+    manifests = settle_claims(manifests)
+    known = {
+        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in list_known(runs)
+    }
+    problems = list(find_missing(manifests, known))
+    if problems:
+        raise ManifestsError(problems)
+    return order(manifests)
+
+
+def list_known(runs: RunsFolder) -> list[Object]:
+    """Return the objects of a runs folder, whoever works with it at this moment."""
+    return list(read_objects(runs.store))
+
+
+def infer_manifests(root: Path, runs: RunsFolder, *, fresh: bool, tell: Callable[[str], None]) -> Path:
+    """Return the file with the manifests for a folder of images: the one of before, which the user may have changed, or a new one."""
+    file = _find_manifest_file(root, runs)
+    if file.exists() and not fresh:
+        tell(f"Using {file} from before; --fresh looks at the images anew.")
+        return file
+    folder = observe_folder(root)
+    text = format_manifests(folder, choose(folder), name=file.stem)
+    runs.prepare()
+    file.write_text(text)
+    tell(text)
+    tell(f"Saved as {file}.")
+    return file
+
+
+def _find_manifest_file(root: Path, runs: RunsFolder) -> Path:
+    """Return where the manifests of a folder are, or will be; folders of equal names do not share one."""
+    plain = runs.root / f"{derive_name(root)}.yaml"
+    if not plain.exists() or f'{LOCAL_FOLDER_ANNOTATION}: "{root.absolute()}"' in plain.read_text():
+        return plain
+    return runs.root / f"{derive_name(root, taken=[plain.stem])}.yaml"

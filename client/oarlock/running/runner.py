@@ -1,0 +1,160 @@
+"""Runs manifests one after the other on a local session, follows each to its end, and stops when asked.
+
+It decides nothing about training; it applies, watches and tells. What is shown goes through `Screen`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from oarlock.fit import fit_job
+from oarlock.local.machine import Machine
+from oarlock.local.session import LocalSession, reference_of
+from oarlock.manifests.reading import Manifest
+from oarlock.running.changes import ASKED_ANNOTATION, format_asked
+from oarlock.running.interrupts import KILLING, StopRequests
+from oarlock.running.outcomes import EXIT_CODES, EXIT_SUCCESS, End, Outcome
+from oarlock.running.screen import Screen
+from oarlock_operator.reconcile.plans import Reference
+
+Object = dict[str, Any]
+
+_GLANCE_SECONDS = 0.15
+_ENDED_WELL = frozenset({"Ready", "Succeeded"})
+_ENDED_BADLY = frozenset({"Failed", "Invalid"})
+_STOPPING = (
+    "Saving a checkpoint, then stopping. Press Ctrl-C twice more to kill it instead.",
+    "Still waiting for the checkpoint. Press Ctrl-C once more to kill it: what was trained since the last one is lost.",
+)
+
+
+class Runner:
+    """Brings objects to their ends."""
+
+    def __init__(
+        self,
+        session: LocalSession,
+        screen: Screen,
+        stop: StopRequests,
+        *,
+        machine: Machine,
+        nodes: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session, self._screen, self._stop = session, screen, stop
+        self._machine, self._nodes, self._clock = machine, nodes, clock
+
+    async def run(self, manifests: Sequence[Manifest]) -> list[Outcome]:
+        """Run the manifests in the order given, up to the first that does not end well."""
+        outcomes: list[Outcome] = []
+        for manifest in manifests:
+            if manifest.kind == "PersistentVolumeClaim":
+                await self._session.apply(manifest.body)
+                continue
+            outcomes.append(await self._run_one(manifest))
+            if EXIT_CODES[outcomes[-1].end] != EXIT_SUCCESS:
+                break
+        return outcomes
+
+    async def clear(self, manifests: Sequence[Manifest]) -> None:
+        """Delete what is there of the manifests, what depends on others first. Volumes stay."""
+        for manifest in reversed(manifests):
+            if manifest.kind != "PersistentVolumeClaim":
+                await self._session.delete(reference_of(manifest.body))
+
+    async def _run_one(self, manifest: Manifest) -> Outcome:
+        began = self._clock()
+        reference = reference_of(manifest.body)
+        known = self._session.find(reference)
+        if known and (earlier := _find_earlier_end(known)):
+            self._screen.show(known)
+            self._screen.settle()
+            return Outcome(end=earlier, object=known, seconds=0.0)
+        if known and _is_failed_import(known):
+            self._screen.note(f"the import of {manifest.name} failed before and is tried again")
+            await self._session.delete(reference)
+        await self._session.apply(self._build(manifest, known))
+        end = await self._follow(reference)
+        self._screen.settle()
+        return Outcome(end=end, object=self._require(reference), seconds=self._clock() - began)
+
+    def _build(self, manifest: Manifest, known: Object | None) -> Object:
+        """Return what to apply: a job goes on with the workers that it was accepted with, and is never suspended."""
+        if manifest.kind != "TrainingJob":
+            return manifest.body
+        asked = format_asked(manifest.body)
+        if known and known.get("status", {}).get("run"):
+            policy = manifest.body["spec"].get("runPolicy", {})
+            body = {**manifest.body, "spec": {**known["spec"], "runPolicy": policy}}
+        else:
+            fitted = fit_job(manifest.body, self._machine, nodes=self._nodes)
+            body = fitted.body
+            for change in fitted.changes:
+                self._screen.note(f"fitted {manifest.name} to this machine: {change}")
+        policy = {**body["spec"].get("runPolicy", {}), "suspend": False}
+        annotations = {**body["metadata"].get("annotations", {}), ASKED_ANNOTATION: asked}
+        return {
+            **body,
+            "metadata": {**body["metadata"], "annotations": annotations},
+            "spec": {**body["spec"], "runPolicy": policy},
+        }
+
+    async def _follow(self, reference: Reference) -> End:
+        heard = 0
+        while True:
+            item = self._require(reference)
+            self._screen.show(item)
+            if end := _find_end(item):
+                return end
+            if self._stop.count > heard:
+                heard = self._stop.count
+                if end := await self._answer(reference, heard):
+                    return end
+            if heard and _is_suspended(item):
+                return End.SUSPENDED
+            await self._session.wait(_GLANCE_SECONDS)
+
+    async def _answer(self, reference: Reference, requests: int) -> End | None:
+        """Do what a request to stop asks for; an import needs no farewell, since it goes on where it was."""
+        if requests >= KILLING:
+            return End.KILLED
+        if reference.kind != "TrainingJob":
+            return End.SUSPENDED
+        self._screen.note(_STOPPING[requests - 1])
+        if requests == 1:
+            await self._session.set_suspended(reference, suspended=True)
+        return None
+
+    def _require(self, reference: Reference) -> Object:
+        item = self._session.find(reference)
+        if item is None:
+            raise RuntimeError(f"{reference.kind} {reference.name} was deleted while it ran")
+        return item
+
+
+def _find_earlier_end(known: Object) -> End | None:
+    """Return how an object ended in an earlier run, if that is final."""
+    phase = known.get("status", {}).get("phase")
+    if phase in _ENDED_WELL:
+        return End.ALREADY
+    return End.FAILED if phase == "Failed" and not _is_failed_import(known) else None
+
+
+def _is_failed_import(known: Object) -> bool:
+    return bool(known["kind"] == "Dataset" and known.get("status", {}).get("phase") == "Failed")
+
+
+def _find_end(item: Object) -> End | None:
+    """Return how an object ended; None while it goes on, or while its status speaks of an older spec."""
+    status = item.get("status", {})
+    phase = status.get("phase")
+    if phase in _ENDED_WELL:
+        return End.SUCCEEDED
+    stale = status.get("observedGeneration") not in (None, item["metadata"]["generation"])
+    return End.FAILED if phase in _ENDED_BADLY and not stale else None
+
+
+def _is_suspended(item: Object) -> bool:
+    status = item.get("status", {})
+    conditions = {condition["type"]: condition["status"] for condition in status.get("conditions", ())}
+    return bool(item["spec"].get("runPolicy", {}).get("suspend")) and conditions.get("Suspended") == "True"
