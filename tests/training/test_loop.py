@@ -1,11 +1,15 @@
 """The whole loop on a small data set, in real processes."""
 
+import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
-from training.small_runs import COUNTS, make_run, read_log, read_losses, train_run, write_small_dataset
+from training.forked_ranks import RankFailedError
+from training.small_runs import CLASSES, COUNTS, make_run, read_log, read_losses, train_run, write_small_dataset
 
 from oarlock_api.contract import Outcome, PodPhase
 
@@ -122,3 +126,35 @@ def test_every_validation_sample_is_counted_once_when_ranks_have_uneven_shares(
 
     assert accuracies[0] == accuracies[1]
     assert round(accuracies[0] * COUNTS["validation"], 9) == round(accuracies[0] * COUNTS["validation"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "finding"),
+    [
+        ({"datasetVersion": "0123456789abcdef"}, "DataMissingError: .*must have the version '0123456789abcdef'"),
+        ({"sampleShape": [8, 8, 1]}, "DataMissingError: .*sample shape"),
+        ({"recipe": {"schedule": {"name": "sigmoid"}}}, "ConfigError: .*'sigmoid' is not supported yet"),
+        ({"recipe": {"precision": "fp16"}}, "ConfigError: .*'fp16' is not supported yet"),
+        ({"gpu": True}, "ConfigError: .*finds 0 GPUs"),
+    ],
+    ids=["another version", "another shape", "schedule", "precision", "no GPU"],
+)
+def test_a_run_that_this_trainer_cannot_do_is_refused(
+    dataset_folder: Path, version: str, tmp_path: Path, changes: dict[str, Any], finding: str
+) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+
+    with pytest.raises(RankFailedError, match=finding):
+        train_run(make_run(version, **changes), tmp_path)
+
+
+def test_a_mean_image_travels_with_the_model_that_needs_it(dataset_folder: Path, version: str, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+
+    train_run(make_run(version, steps=2, recipe={"meanSubtraction": "image"}), tmp_path)
+
+    export = tmp_path / "run" / "export"
+    description = json.loads((export / "model.json").read_text())
+    assert np.load(export / description["preprocessing"]["subtract"]).shape == tuple(description["sampleShape"])
+    assert hashlib.sha256((export / "model.safetensors").read_bytes()).hexdigest() == description["weights"]["sha256"]
+    assert description["classes"] == CLASSES

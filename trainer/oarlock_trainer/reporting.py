@@ -45,6 +45,7 @@ class Reporter:
         """Log an event and print it."""
         if self._log is not None:
             self._log.write(build_line(kind, step, time=time.time(), message=text, **facts))
+            self._log.flush()
             print(f"[{step}/{self._length.steps}] {text}", flush=True)  # noqa: T201  # the pod's output
 
     def warn(self, step: int, *warnings: str) -> None:
@@ -65,7 +66,7 @@ class Reporter:
         self._metrics["learningRate"] = self._learning_rate(max(0, step - 1))
         self._metrics |= _describe_pace(verdict, pace)
         self._publish(step, eta=eta)
-        self._log.flush(time.monotonic())
+        self._log.flush_now_and_then(time.monotonic())
         self._print_progress(step, eta)
 
     def note_validation(self, step: int, metrics: Mapping[str, float], *, seconds: float) -> None:

@@ -76,11 +76,15 @@ class RunLog:
         text = "".join(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n" for line in lines)
         self._guard(lambda file: file.write(text))
 
-    def flush(self, now: float) -> None:
-        """Show what was written to other readers, every two seconds at most."""
+    def flush(self) -> None:
+        """Show what was written to other readers."""
+        self._guard(lambda file: file.flush())
+
+    def flush_now_and_then(self, now: float) -> None:
+        """Flush, but every two seconds at most: a volume on a network takes its time."""
         if now - self._flushed >= _FLUSH_SECONDS:
             self._flushed = now
-            self._guard(lambda file: file.flush())
+            self.flush()
 
     def sync(self) -> None:
         """Make what was written durable."""
