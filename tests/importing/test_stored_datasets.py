@@ -217,3 +217,11 @@ def test_rows_are_divided_evenly_and_within_the_size(rows: int, row_bytes: int, 
     assert sum(sizes) == rows
     assert max(sizes) - min(sizes) <= 1
     assert max(sizes) * row_bytes <= max(shard_bytes, row_bytes)
+
+
+def test_sums_are_exact_when_every_pixel_is_bright() -> None:
+    """So many squares of 255 overflow 32 bits when they are summed at once."""
+    sums = PixelSums.of(np.full((140_000, 1, 1, 1), 255, dtype=np.uint8))
+
+    assert int(sums.squares[0]) == 140_000 * 255**2
+    assert (sums.mean(), sums.std()) == ([255.0], [0.0])

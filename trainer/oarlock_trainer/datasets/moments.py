@@ -3,14 +3,17 @@
 The result depends neither on the order of the samples nor on how they were divided among processes. Pure.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ROWS = 4096
-"""Images are summed this many at a time, which bounds the memory that squares take."""
+_CHUNK_BYTES = 2**18
+"""Pixels summed at a time: they and their squares stay in the processor's cache."""
+_MAX_ROWS = 2**16
+"""Images summed at a time: so many squares of 255 fit in 32 bits, which are summed twice as fast as 64."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,13 +29,15 @@ class PixelSums:
     @classmethod
     def of(cls, images: NDArray[np.uint8]) -> Self:
         """Sum images [N, H, W, C]."""
-        total = np.zeros(images.shape[1:], dtype=np.uint64)
-        squares = np.zeros(images.shape[3], dtype=np.uint64)
-        for start in range(0, len(images), _ROWS):
-            chunk = images[start : start + _ROWS]
-            total += chunk.sum(axis=0, dtype=np.uint64)
-            squares += np.square(chunk, dtype=np.uint16).sum(axis=(0, 1, 2), dtype=np.uint64)
-        return cls(samples=len(images), total=total, squares=squares)
+        shape = images.shape[1:]
+        flat = images.reshape(len(images), math.prod(shape))
+        total, squares = np.zeros((2, flat.shape[1]), dtype=np.uint64)
+        rows = min(max(1, _CHUNK_BYTES // max(1, flat.shape[1])), _MAX_ROWS)
+        for start in range(0, len(flat), rows):
+            chunk = flat[start : start + rows]
+            total += chunk.sum(axis=0, dtype=np.uint32)
+            squares += np.square(chunk, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+        return cls(samples=len(images), total=total.reshape(shape), squares=squares.reshape(shape).sum(axis=(0, 1)))
 
     def __add__(self, other: "PixelSums") -> "PixelSums":
         return PixelSums(
