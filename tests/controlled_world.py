@@ -36,19 +36,31 @@ class World:
         self.cluster = FakeCluster()
         self.settings = settings or Settings()
         self.controller: Controller
+        self.operator_cluster: Any = self.cluster
         self._task: asyncio.Task[None] | None = None
 
     # The operator.
 
     async def start(self) -> None:
-        self.controller = Controller(self.cluster, self.settings, self.cluster.clock, watch_custom_resources=True)
+        self.controller = Controller(
+            self.operator_cluster, self.settings, self.cluster.clock, watch_custom_resources=True
+        )
         self._task = asyncio.create_task(self.controller.run())
         await self.settle()
 
-    async def kill(self) -> None:
-        """Stop the controller wherever it is, as SIGKILL does."""
+    @property
+    def is_dead(self) -> bool:
+        return self._task is not None and self._task.done()
+
+    def stop(self) -> None:
+        """Have the controller stopped as soon as whoever calls this waits."""
         if self._task:
             self._task.cancel()
+
+    async def kill(self) -> None:
+        """Stop the controller wherever it is, as SIGKILL does."""
+        self.stop()
+        if self._task:
             with contextlib.suppress(asyncio.CancelledError, ExceptionGroup):
                 await self._task
         self._task = None
@@ -61,6 +73,8 @@ class World:
         """Let everybody do what there is to do now."""
         for _ in range(100):
             await settle(20)
+            if self.is_dead:
+                return
             if self.controller.queue.is_idle:
                 await settle(40)
                 if self.controller.queue.is_idle:

@@ -2,8 +2,8 @@
 fails, delays and repeats on request. Resource versions are opaque here on purpose."""
 
 import asyncio
-import copy
 import itertools
+import json
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -77,6 +77,7 @@ class FakeCluster:
         self.clock = clock or FakeClock()
         self.objects: dict[Reference, Object] = {}
         self.requests: list[tuple[str, Reference]] = []
+        self.created: list[Reference] = []
         self.notes: list[tuple[Reference, EventNote]] = []
         self.answers: dict[str, bytes | Exception] = {}
         """What the agents answer, by pod name."""
@@ -92,7 +93,7 @@ class FakeCluster:
 
     async def get(self, reference: Reference) -> Object:
         self._enter("get", reference)
-        return copy.deepcopy(self._find(reference))
+        return _copy(self._find(reference))
 
     async def list(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
@@ -118,13 +119,14 @@ class FakeCluster:
         self._enter("create", reference)
         if reference in self.objects:
             raise AlreadyExistsError("already exists", reference=reference, status=409)
-        made = copy.deepcopy(manifest)
+        made = _copy(manifest)
         made["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": self._time(), "generation": 1}
         if manifest["kind"] in {"Pod", "PersistentVolumeClaim"}:
             made["status"] = {"phase": "Pending"}
         elif manifest["kind"] in CUSTOM_KINDS:
             made.pop("status", None)  # it is written by its own request only
         self.objects[reference] = made
+        self.created.append(reference)
         return self._changed(reference, Change.ADDED)
 
     async def delete(self, reference: Reference, *, uid: str, grace_seconds: int | None = None) -> None:
@@ -139,7 +141,7 @@ class FakeCluster:
     async def write_status(self, reference: Reference, *, resource_version: str, status: Object) -> Object:
         self._enter("write_status", reference)
         there = self._find(reference, resource_version=resource_version)
-        there["status"] = {key: value for key, value in copy.deepcopy(status).items() if key not in self.drops}
+        there["status"] = {key: value for key, value in _copy(status).items() if key not in self.drops}
         return self._changed(reference, Change.MODIFIED)
 
     async def write_finalizers(
@@ -167,7 +169,7 @@ class FakeCluster:
     def edit(self, reference: Reference, change: Callable[[Object], None]) -> None:
         """Change an object as somebody else would."""
         there = self._find(reference)
-        spec = copy.deepcopy(there.get("spec"))
+        spec = _copy(there.get("spec"))
         change(there)
         if there.get("spec") != spec:
             there["metadata"]["generation"] += 1
@@ -213,7 +215,7 @@ class FakeCluster:
 
     def find(self, kind: str) -> Sequence[Object]:
         """Return all objects of a kind, by name."""
-        return [copy.deepcopy(self.objects[each]) for each in sorted(self.objects, key=str) if each.kind == kind]
+        return [_copy(self.objects[each]) for each in sorted(self.objects, key=str) if each.kind == kind]
 
     def count(self, verb: str, kind: str) -> int:
         return sum(1 for each, reference in self.requests if (each, reference.kind) == (verb, kind))
@@ -235,7 +237,7 @@ class FakeCluster:
 
     def _select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Sequence[Object]:
         return [
-            copy.deepcopy(each)
+            _copy(each)
             for reference, each in self.objects.items()
             if reference.kind == kind and _matches(each, namespace, labels)
         ]
@@ -264,8 +266,8 @@ class FakeCluster:
         there["metadata"]["resourceVersion"] = f"opaque-{next(self._versions) * 7919 % 1000:03}-{uuid.uuid4().hex[:6]}"
         for watcher in self._watchers:
             if reference.kind == watcher.kind and _matches(there, watcher.namespace, watcher.labels):
-                self._send(watcher, WatchEvent(change=change, object=copy.deepcopy(there)))
-        return copy.deepcopy(there)
+                self._send(watcher, WatchEvent(change=change, object=_copy(there)))
+        return _copy(there)
 
     def _relist(self, watcher: _Watcher) -> None:
         listed = tuple(self._select(watcher.kind, watcher.namespace, watcher.labels))
@@ -279,6 +281,10 @@ class FakeCluster:
 
     def _time(self, later: float = 0) -> str:
         return datetime.fromtimestamp(self.clock.now() + later, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _copy(each: Any) -> Any:
+    return json.loads(json.dumps(each))  # three times as fast as a deep copy
 
 
 def refuse(message: str, *, status: int = 403) -> RefusedError:

@@ -6,7 +6,6 @@ meanwhile waits with it.
 """
 
 import asyncio
-import contextlib
 import heapq
 import itertools
 import random
@@ -126,10 +125,9 @@ class KeyedQueue(Generic[K]):
             try:
                 await asyncio.wait({sleep, change}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for waiter in (sleep, change):
-                    waiter.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await waiter
+                # Not awaited: that would swallow a cancellation of this task which arrives in the meantime.
+                sleep.cancel()
+                change.cancel()
 
     def _release_due(self) -> float:
         now = self._clock.now()
