@@ -88,6 +88,7 @@ def make_pod(*command: str, name: str = "pod", env: list[Object] | None = None, 
         "metadata": {"name": name, "namespace": "default", **spec.pop("metadata", {})},
         "spec": {
             "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": grace,
             "containers": [container],
             **spec,

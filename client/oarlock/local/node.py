@@ -19,7 +19,12 @@ from oarlock.local.node_port import NodePort, Pod
 from oarlock.local.pod_runner import NodeTools, PodRunner, pod_folder_name
 from oarlock_operator.cluster.port import Change, WatchEvent
 
-_NEVER_INHERITED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "GROUP_RANK")
+_NEVER_INHERITED = frozenset(
+    {
+        *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+        "KUBECONFIG",  # pods hold no credentials
+    }
+)
 _NEVER_INHERITED_PREFIXES = ("OARLOCK_", "TORCHELASTIC_", "KUBERNETES_")
 
 
