@@ -60,6 +60,8 @@ def _convert(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
             schema |= {bound: node[exclusive], exclusive: True}
     if "default" in schema:
         schema["default"] = _without_nulls(schema["default"])
+        if schema["default"] == "":  # an absent text says as much, and helm turns this default into null
+            del schema["default"]
     if "const" in node:
         schema |= {"type": "string", "enum": [node["const"]]}
     if "properties" in node:
@@ -85,9 +87,9 @@ def _inline(raw: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str,
 
 
 def _without_nulls(value: Any) -> Any:
-    """Drop absent fields from a default: an API server refuses null where a type is declared."""
+    """Drop absent and empty fields from a default: an API server refuses null where a type is declared."""
     if isinstance(value, Mapping):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+        return {key: _without_nulls(item) for key, item in value.items() if item not in (None, "")}
     return value
 
 
