@@ -70,16 +70,23 @@ def seed() -> int:
     return int(os.environ.get("OARLOCK_TEST_SEED") or random.randrange(10**6))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """A data set, and a folder for jobs that train on it."""
+
+    folder: Path
+    version: str
+
+    def make_job(self, name: str, *, model: str, processes: int) -> Job:
+        run = make_run(self.version, model=model)
+        return Job(folder=self.folder / name, data=self.folder / "data", run=run, processes=processes)
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("exactness")
-    make_data(folder / "data")
-    yield folder
+    yield Scene(folder=folder, version=make_data(folder / "data"))
     shutil.rmtree(folder)
-
-
-def make_job(folder: Path, name: str, *, model: str, processes: int, version: str) -> Job:
-    return Job(folder=folder / name, data=folder / "data", run=make_run(version, model=model), processes=processes)
 
 
 def train_undisturbed(job: Job) -> Results:
@@ -112,9 +119,9 @@ def train_with_a_kill(job: Job, plan: Round) -> Results:
     return read_results(job.run_dir)
 
 
-def describe_round(folder: Path, plan: Round, references: dict[str, Results], *, processes: int, version: str) -> str:
+def describe_round(scene: Scene, plan: Round, references: dict[str, Results], *, processes: int) -> str:
     """Play a round and say what is wrong; nothing if nothing is."""
-    job = make_job(folder, f"{processes}-{plan.number}", model=plan.model, processes=processes, version=version)
+    job = scene.make_job(f"{processes}-{plan.number}", model=plan.model, processes=processes)
     try:
         results = train_with_a_kill(job, plan)
         check_completeness(results)
@@ -126,14 +133,13 @@ def describe_round(folder: Path, plan: Round, references: dict[str, Results], *,
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_losses_and_weights_are_bitwise_those_of_the_undisturbed_run_when_something_is_killed(
-    folder: Path, seed: int, processes: int
+    scene: Scene, seed: int, processes: int
 ) -> None:
-    version = make_data(folder / f"data-{processes}")
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [make_job(folder, f"{processes}-{m}", model=m, processes=processes, version=version) for m in MODELS]
+        jobs = [scene.make_job(f"{processes}-{model}", model=model, processes=processes) for model in MODELS]
         references = dict(zip(MODELS, pool.map(train_undisturbed, jobs), strict=True))
         found = pool.map(
-            lambda plan: describe_round(folder, plan, references, processes=processes, version=version),
+            lambda plan: describe_round(scene, plan, references, processes=processes),
             choose_rounds(processes, seed=seed),
         )
         failures = [finding for finding in found if finding]
