@@ -46,7 +46,7 @@ def plan_import(observed: ObservedImport, *, now: float = NOW) -> Plan:
 def begin_import(**fields: Any) -> ObservedImport:
     """A Dataset whose claim and import pod were just created."""
     fresh = observe_dataset(**fields)
-    claims = {"fashion-data": make_data_claim(), **fresh.claims}
+    claims: dict[str, ObservedClaim] = {"fashion-data": make_data_claim(), **fresh.claims}
     return replace(fresh, status=import_status(plan_import(fresh)), pods=(make_import_pod(),), claims=claims)
 
 

@@ -59,7 +59,7 @@ def conclude(data: DatasetView, step: ImportStep) -> Plan:
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
     if (step.confirm or step.delete or unguarded) and not data.observed.confirmed:
-        return Plan(confirm=_references_to_confirm(data, step))
+        return Plan(confirm=_references_to_confirm(data))
     events = _describe_events(before, status)
     return Plan(
         status=status if is_new else None,
@@ -76,10 +76,10 @@ def conclude(data: DatasetView, step: ImportStep) -> Plan:
     )
 
 
-def _references_to_confirm(data: DatasetView, step: ImportStep) -> tuple[Reference, ...]:
+def _references_to_confirm(data: DatasetView) -> tuple[Reference, ...]:
     """Name the Dataset, its claim, its pods as they are known, and those that may be there unknown."""
     namespace, attempt = data.owner.namespace, data.status.attempt
-    attempts = (attempt - 1, attempt) if step.create and attempt > 0 else (attempt,)
+    attempts = (attempt - 1, attempt) if attempt > 0 else (attempt,)
     known = [pod.name for pod in (data.pod, *data.old_pods) if pod]
     possible = [names.import_pod_name(data.owner.name, data.owner.uid, attempt=number) for number in attempts]
     return (

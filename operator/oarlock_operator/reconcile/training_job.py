@@ -67,7 +67,7 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
     if (step.confirm or step.delete or unguarded) and not observed.confirmed:
-        return Plan(confirm=_references_to_confirm(job, step))
+        return Plan(confirm=_references_to_confirm(job))
     events = _describe_events(observed.status, status)
     return Plan(
         status=status if is_new else None,
@@ -83,10 +83,10 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     )
 
 
-def _references_to_confirm(job: JobView, step: JobStep) -> tuple[Reference, ...]:
-    """Name the job, its pods as they are known, and those that may be there unknown."""
+def _references_to_confirm(job: JobView) -> tuple[Reference, ...]:
+    """Name the job, its pods as they are known, and those that may be there unknown: an attempt begins after the one before."""
     attempt = job.status.attempt
-    attempts = (attempt - 1, attempt) if step.create and attempt > 0 else (attempt,)
+    attempts = (attempt - 1, attempt) if attempt > 0 else (attempt,)
     known = [pod.name for pod in (*job.pods.values(), *job.old_pods)]
     possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.nodes)]
     pods = (Reference(kind="Pod", namespace=job.owner.namespace, name=name) for name in dict.fromkeys(known + possible))

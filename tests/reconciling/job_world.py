@@ -1,0 +1,237 @@
+"""A cluster with one TrainingJob, in memory: it applies plans as a server would, and lets caches lie and operators die.
+
+It checks what must hold at every moment, so that a test only has to make things happen.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciling.job_states import (
+    JOB_UID,
+    NOW,
+    SETTINGS,
+    make_checkpoint,
+    make_dataset,
+    make_failure,
+    make_object,
+    make_record,
+    make_report,
+    make_spec,
+    run_pod,
+)
+
+from oarlock_api.contract import Outcome, TerminationRecord
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
+from oarlock_operator import names
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedService, WorkerReport
+from oarlock_operator.reconcile.plans import Plan
+from oarlock_operator.reconcile.training_job import plan_job
+
+TERMINAL = ("Succeeded", "Failed")
+REMEMBERED = 12
+
+
+class OperatorKilledError(Exception):
+    """The operator died in the middle of applying a plan."""
+
+
+@dataclass
+class JobWorld:
+    """What is really there, and what operators believe."""
+
+    nodes: int = 2
+    now: float = NOW
+    status: TrainingJobStatus = field(default_factory=TrainingJobStatus)
+    version: int = 1
+    generation: int = 1
+    suspend: bool = False
+    pods: dict[str, ObservedPod] = field(default_factory=dict)
+    claims: dict[str, ObservedClaim] = field(default_factory=dict)
+    service: ObservedService | None = None
+    lost_nodes: frozenset[str] = frozenset()
+    checkpoint_step: int = 0
+    created: int = 0
+    seen: deque[ObservedJob] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def observe(self) -> ObservedJob:
+        spec = make_spec(nodes=self.nodes, run_policy={"suspend": self.suspend})
+        job = ObservedJob(
+            object=make_object(spec, generation=self.generation, resource_version=str(self.version)),
+            status=self.status,
+            pods=tuple(self.pods.values()),
+            service=self.service,
+            dataset=make_dataset(),
+            claims=dict(self.claims),
+            report=self._report(),
+            lost_nodes=self.lost_nodes,
+        )
+        if not self.seen or job != self.seen[-1]:
+            self.seen.append(job)
+        return job
+
+    def _report(self) -> WorkerReport | None:
+        first = self.find_pod(0)
+        if first is None or first.phase != "Running":
+            return None
+        checkpoint = make_checkpoint(self.checkpoint_step, time=self.now) if self.checkpoint_step else None
+        return make_report(attempt=self.status.attempt, step=self.checkpoint_step, checkpoint_latest=checkpoint)
+
+    def find_pod(self, rank: int) -> ObservedPod | None:
+        return self.pods.get(names.worker_pod_name("lenet", JOB_UID, attempt=self.status.attempt, rank=rank))
+
+    def reconcile(self, observed: ObservedJob, *, survives: int = 1000) -> Plan:
+        """Plan and apply from an observation, be it true or not; the operator dies after `survives` writes.
+
+        Raises:
+            OperatorKilledError.
+        """
+        plan = plan_job(observed, now=self.now, settings=SETTINGS)
+        if plan.confirm:
+            observed = self._confirm(observed, plan)
+            plan = plan_job(observed, now=self.now, settings=SETTINGS)
+            assert not plan.confirm, "what was confirmed is asked again"
+        self._apply(plan, observed, budget=survives)
+        return plan
+
+    def _confirm(self, believed: ObservedJob, plan: Plan) -> ObservedJob:
+        """Replace what was asked for, and nothing else, by the truth."""
+        truth = self.observe()
+        asked = {reference.name for reference in plan.confirm if reference.kind == "Pod"}
+        kept = [pod for pod in believed.pods if pod.name not in asked]
+        found = [pod for pod in truth.pods if pod.name in asked]
+        is_job_read = any(reference.kind == "TrainingJob" for reference in plan.confirm)
+        job = {"object": truth.object, "status": truth.status} if is_job_read else {}
+        return replace(believed, **job, pods=(*kept, *found), confirmed=True)  # type: ignore[arg-type]
+
+    def _apply(self, plan: Plan, observed: ObservedJob, *, budget: int) -> None:
+        assert observed.confirmed or not plan.delete, "deleted on the word of a cache"
+        if plan.status is not None:
+            if observed.object.resource_version != str(self.version):
+                return  # 409: the next observation plans anew
+            self._write(plan.status)
+            budget = self._spend(budget)
+        for deletion in plan.delete:
+            pod = self.pods.get(deletion.reference.name)
+            if pod and pod.uid == deletion.uid:
+                self._ask_to_end(pod)
+            budget = self._spend(budget)
+        for manifest in plan.create:
+            self._create(manifest)
+            budget = self._spend(budget)
+
+    def _spend(self, budget: int) -> int:
+        if budget <= 1:
+            raise OperatorKilledError
+        return budget - 1
+
+    def _write(self, status: Any) -> None:
+        after = TrainingJobStatus.from_wire(status.to_wire())
+        before = self.status
+        for counter in ("attempt", "restart_count", "counted_restarts"):
+            assert getattr(after, counter) >= getattr(before, counter), f"{counter} went back"
+        assert sum(after.restarts.values()) == after.restart_count
+        if after.restart_count > before.restart_count:
+            assert after.attempt > before.attempt, "a restart was counted without a new attempt"
+        assert before.run in (None, after.run), "the frozen run changed"
+        assert before.phase not in FINISHED_JOB_PHASES or after.phase is before.phase, "a finished job went on"
+        rests = after.phase is JobPhase.SUSPENDED and after.reason == "Suspended"
+        assert not rests or not self.pods, "suspension was claimed while there are pods"
+        self.status, self.version = after, self.version + 1
+
+    def _ask_to_end(self, pod: ObservedPod) -> None:
+        self.pods[pod.name] = replace(pod, deleting=True, delete_by=self.now + 135)
+
+    def _create(self, manifest: dict[str, Any]) -> None:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if kind == "PersistentVolumeClaim":
+            labels = manifest["metadata"]["labels"]
+            modes = tuple(manifest["spec"]["accessModes"])
+            claim = ObservedClaim(name=name, uid=name, phase="Bound", access_modes=modes, labels=labels)
+            self.claims.setdefault(name, claim)
+        elif kind == "Service":
+            self.service = self.service or ObservedService(name=name, uid=name, owner_uid=JOB_UID)
+        elif name not in self.pods:
+            self._create_pod(manifest)
+
+    def _create_pod(self, manifest: dict[str, Any]) -> None:
+        labels, name = manifest["metadata"]["labels"], manifest["metadata"]["name"]
+        attempt = int(labels[names.ATTEMPT_LABEL])
+        assert self.status.phase not in FINISHED_JOB_PHASES, "a finished job created a pod"
+        assert attempt == self.status.attempt, "a pod of another attempt was created"
+        older = [pod for pod in self.pods.values() if pod.attempt != attempt and pod.node not in self.lost_nodes]
+        assert not older, f"attempt {attempt} began while {older[0].name} was there"
+        self.created += 1
+        self.pods[name] = ObservedPod(
+            name=name,
+            uid=f"uid-{self.created}",
+            owner_uid=JOB_UID,
+            attempt=attempt,
+            rank=int(labels[names.RANK_LABEL]),
+            run_hash=manifest["metadata"]["annotations"][names.RUN_HASH_ANNOTATION],
+            phase="Pending",
+            created=self.now,
+        )
+
+    def check(self) -> None:
+        """Check what holds between any two events."""
+        live = {pod.attempt for pod in self.pods.values() if pod.phase not in TERMINAL and not pod.deleting}
+        assert len(live - self._attempts_on_lost_nodes()) <= 1, f"pods of attempts {live} live side by side"
+
+    def _attempts_on_lost_nodes(self) -> set[int]:
+        return {pod.attempt for pod in self.pods.values() if pod.node in self.lost_nodes}
+
+    # What kubelets, trainers and users do.
+
+    def run_pods(self) -> None:
+        for pod in self.pods.values():
+            if pod.phase == "Pending" and not pod.deleting:
+                self.pods[pod.name] = run_pod(pod, started=self.now, scheduled_at=self.now)
+
+    def end_deleted(self) -> None:
+        gone = [pod.name for pod in self.pods.values() if pod.deleting and pod.node not in self.lost_nodes]
+        for name in gone:
+            del self.pods[name]
+
+    def end_pod(self, name: str, *, record: TerminationRecord) -> None:
+        phase = "Succeeded" if record.outcome == Outcome.SUCCEEDED else "Failed"
+        exit_code = 0 if phase == "Succeeded" else 1
+        pod = self.pods[name]
+        self.pods[name] = replace(pod, phase=phase, exit_code=exit_code, finished=self.now, termination=record)
+
+    def fail_pod(self, name: str, cause: str) -> None:
+        self.end_pod(name, record=make_failure(cause))
+
+    def succeed_pods(self) -> None:
+        for pod in list(self.pods.values()):
+            if pod.phase == "Running" and pod.attempt == self.status.attempt and not pod.deleting:
+                self.end_pod(pod.name, record=make_record(attempt=pod.attempt, node=pod.rank))
+
+    def running(self) -> Sequence[str]:
+        return sorted(name for name, pod in self.pods.items() if pod.phase == "Running")
+
+    def set_suspended(self, *, suspend: bool) -> None:
+        self.suspend, self.generation, self.version = suspend, self.generation + 1, self.version + 1
+
+    def begin(self) -> None:
+        """Go on without faults until the job trains."""
+        for _ in range(6):
+            self.run_pods()
+            self.reconcile(self.observe())
+
+    def settle(self) -> JobPhase | None:
+        """Let everything go its way without faults, until nothing changes; return the phase in which the job rests."""
+        self.lost_nodes = frozenset()
+        for _ in range(60):
+            self.run_pods()
+            self.end_deleted()
+            if self.status.phase is JobPhase.TRAINING:
+                self.succeed_pods()
+            before = (self.version, tuple(self.pods.values()))
+            plan = self.reconcile(self.observe())
+            self.check()
+            if (self.version, tuple(self.pods.values())) == before and plan.wake_at is None:
+                break
+            self.now = max(self.now + 1, plan.wake_at or 0)
+        return self.status.phase
