@@ -4,6 +4,7 @@ fails, delays and repeats on request. Resource versions are opaque here on purpo
 import asyncio
 import itertools
 import json
+import re
 import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -117,6 +118,8 @@ class FakeCluster:
     async def create(self, manifest: Object) -> Object:
         reference = _refer(manifest)
         self._enter("create", reference)
+        if not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", reference.name):
+            raise RefusedError("metadata.name: invalid value", reference=reference, status=422)
         if reference in self.objects:
             raise AlreadyExistsError("already exists", reference=reference, status=409)
         made = _copy(manifest)
@@ -127,7 +130,9 @@ class FakeCluster:
             made.pop("status", None)  # it is written by its own request only
         self.objects[reference] = made
         self.created.append(reference)
-        return self._changed(reference, Change.ADDED)
+        answer = self._changed(reference, Change.ADDED)
+        self._collect_garbage()
+        return answer
 
     async def delete(self, reference: Reference, *, uid: str, grace_seconds: int | None = None) -> None:
         self._enter("delete", reference)
@@ -141,7 +146,10 @@ class FakeCluster:
     async def write_status(self, reference: Reference, *, resource_version: str, status: Object) -> Object:
         self._enter("write_status", reference)
         there = self._find(reference, resource_version=resource_version)
-        there["status"] = {key: value for key, value in _copy(status).items() if key not in self.drops}
+        stored = {key: value for key, value in _copy(status).items() if key not in self.drops}
+        if there.get("status") == stored:
+            return _copy(there)
+        there["status"] = stored
         return self._changed(reference, Change.MODIFIED)
 
     async def write_finalizers(
@@ -253,13 +261,17 @@ class FakeCluster:
             self._remove(reference)
 
     def _remove(self, reference: Reference) -> None:
-        there = self.objects[reference]
         self._changed(reference, Change.DELETED)
         del self.objects[reference]
-        uid = there["metadata"]["uid"]
-        for other, each in list(self.objects.items()):
-            if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences") or ()):
-                self._delete(other, grace_seconds=None)
+        self._collect_garbage()
+
+    def _collect_garbage(self) -> None:
+        """Delete what had an owner and has none left."""
+        living = {each["metadata"]["uid"] for each in self.objects.values()}
+        for reference, each in list(self.objects.items()):
+            owners = each["metadata"].get("ownerReferences") or ()
+            if reference in self.objects and owners and not any(owner["uid"] in living for owner in owners):
+                self._delete(reference, grace_seconds=None)
 
     def _changed(self, reference: Reference, change: Change) -> Object:
         there = self.objects[reference]

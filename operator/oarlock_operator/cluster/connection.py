@@ -50,7 +50,7 @@ class Connection:
         self._metrics = metrics
 
     @classmethod
-    async def open(cls, *, metrics: Metrics | None = None) -> Self:
+    async def open(cls, *, metrics: Metrics | None = None, environment: Mapping[str, str] = os.environ) -> Self:
         """Connect as the service account of the pod, else as the kubeconfig says.
 
         Raises:
@@ -58,11 +58,11 @@ class Connection:
         """
         configuration = Configuration()
         try:
-            if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBECONFIG" not in os.environ:
+            if "KUBERNETES_SERVICE_HOST" in environment and "KUBECONFIG" not in environment:
                 load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             else:
                 await load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=os.environ.get("KUBECONFIG"), client_configuration=configuration, persist_config=False
+                    config_file=environment.get("KUBECONFIG"), client_configuration=configuration, persist_config=False
                 )
         except (ConfigException, OSError) as error:
             raise StartError(

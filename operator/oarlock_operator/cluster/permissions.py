@@ -31,11 +31,14 @@ class Right:
 def needed_rights() -> Iterator[Right]:
     """Yield all rights without which the operator cannot work. Nodes and Events it can do without."""
     for resource in ("datasets", "trainingjobs"):
-        yield from (Right(verb, resource, GROUP) for verb in ("get", "list", "watch", "patch"))
+        yield from (Right(verb, resource, GROUP) for verb in ("get", "list", "watch"))
         yield Right("update", resource, GROUP, "status")
-    yield Right("delete", "trainingjobs", GROUP)
-    for resource in ("pods", "services", "persistentvolumeclaims"):
+    # The finalizer that keeps data under a running job.
+    yield Right("patch", "datasets", GROUP)
+    for resource in ("pods", "services"):
         yield from (Right(verb, resource) for verb in ("get", "list", "watch", "create", "delete"))
+    # Claims are never deleted: those that go with their job go by garbage collection.
+    yield from (Right(verb, "persistentvolumeclaims") for verb in ("get", "list", "watch", "create"))
 
 
 async def check_permissions(connection: Connection, *, namespace: str) -> None:
