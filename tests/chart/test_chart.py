@@ -1,0 +1,119 @@
+"""The chart: what it renders, and that a real helm installs it into a real API server."""
+
+import subprocess
+from typing import Any
+
+import pytest
+from chart.releases import CHART, RELEASE, helm, install, render
+
+from control_plane.server import ControlPlane
+from control_plane.tools import kubectl_path
+from oarlock_operator.cluster.permissions import Right, needed_rights
+from oarlock_operator.settings import Settings
+
+OPTIONAL = {"events", "nodes", "customresourcedefinitions", "datasets/finalizers", "trainingjobs/finalizers"}
+"""What the operator uses if it may, and does without if not."""
+
+
+def by_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [manifest for manifest in manifests if manifest["kind"] == kind]
+
+
+def granted(roles: list[dict[str, Any]]) -> set[str]:
+    return {
+        f"{verb} {resource}"
+        for role in roles
+        for rule in role["rules"]
+        for verb in rule["verbs"]
+        for resource in rule["resources"]
+    }
+
+
+def name_right(right: Right) -> str:
+    return f"{right.verb} {right.resource}{f'/{right.subresource}' if right.subresource else ''}"
+
+
+def test_helm_finds_nothing_wrong_when_it_lints_the_chart() -> None:
+    linted = helm("lint", "--strict", str(CHART))
+
+    assert linted.returncode == 0, linted.stdout
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("replica=2", "replica"),
+        ("replicas=two", "replicas"),
+        ("trainer.gpusPerNode=-1", "gpusPerNode"),
+        ("image.pullPolicy=Sometimes", "pullPolicy"),
+        ("extraEnv.PATH=x", "extraEnv"),
+    ],
+)
+def test_a_typo_in_a_value_is_refused_by_name(value: str, says: str) -> None:
+    refused = helm("template", RELEASE, str(CHART), "--set", value)
+
+    assert refused.returncode != 0
+    assert says in refused.stderr
+
+
+def test_definitions_are_kept_when_the_chart_is_uninstalled_unless_a_value_says_otherwise() -> None:
+    kept = by_kind(render(), "CustomResourceDefinition")
+    lost = by_kind(render("crds.keep=false"), "CustomResourceDefinition")
+
+    assert {crd["metadata"]["name"] for crd in kept} == {"datasets.oarlock.dev", "trainingjobs.oarlock.dev"}
+    assert all(crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for crd in kept)
+    assert not any("helm.sh/resource-policy" in crd["metadata"]["annotations"] for crd in lost)
+    assert by_kind(render("crds.enabled=false"), "CustomResourceDefinition") == []
+
+
+def test_the_account_may_do_what_the_operator_needs_and_nothing_else() -> None:
+    rights = granted(by_kind(render(), "ClusterRole"))
+    needed = {name_right(right) for right in needed_rights()}
+
+    assert needed <= rights
+    assert {right for right in rights - needed if right.split(" ")[1] not in OPTIONAL} == set()
+    assert not any("secrets" in right or "*" in right for right in rights)
+
+
+def test_no_right_goes_beyond_the_namespace_when_one_is_watched() -> None:
+    manifests = render("watchNamespace=team-a")
+
+    assert by_kind(manifests, "ClusterRole") == by_kind(manifests, "ClusterRoleBinding") == []
+    assert {role["metadata"]["namespace"] for role in by_kind(manifests, "Role")} == {"team-a"}
+
+
+def test_the_operator_pod_is_restricted_and_gets_settings_that_exist() -> None:
+    [deployment] = by_kind(render("trainer.storageClass=fast"), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert Settings.from_environment(variables).default_storage_class == "fast"
+    assert all(name.removeprefix("OARLOCK_OPERATOR_").lower() in Settings.__slots__ for name in variables)
+
+
+@pytest.mark.kube
+def test_the_account_holds_its_rights_when_helm_installs_the_chart(control_plane: ControlPlane, namespace: str) -> None:
+    installed = install(control_plane, namespace=namespace)
+    assert installed.returncode == 0, installed.stderr
+
+    try:
+        account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
+        missing = [right for right in needed_rights() if not may(account, right)]
+        assert missing == []
+        assert not may(account, Right("get", "secrets"))
+        assert not may(account, Right("create", "pods", subresource="exec"))
+    finally:
+        removed = helm("uninstall", RELEASE, "--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
+
+    assert removed.returncode == 0, removed.stderr
+    assert control_plane.api.exists("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.oarlock.dev")
+
+
+def may(account: Any, right: Right) -> bool:
+    resource = f"{right.resource}.{right.group}" if right.group else right.resource
+    subresource = [f"--subresource={right.subresource}"] if right.subresource else []
+    command = ["auth", "can-i", right.verb, resource, *subresource, "--namespace", "default", "--quiet"]
+    return subprocess.run([str(kubectl_path()), "--kubeconfig", str(account), *command], check=False).returncode == 0
