@@ -7,7 +7,7 @@ from typing import Any
 
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
-from oarlock_api.run import Run, RunCheckpoints, RunDataset, RunWorkers, content_hash
+from oarlock_api.run import NOT_IN_TRAINING_HASH, Run, RunCheckpoints, RunDataset, RunWorkers, content_hash
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import (
     Loss,
@@ -28,8 +28,6 @@ DEFAULT_INTERVAL = CheckpointInterval(epochs=1, minutes=10)
 DEFAULT_KEEP_BEST = KeepBest(metric=RankableMetric("validation/accuracy"))
 _LEARNING_RATES = {OptimizerName.SGD: 0.05}
 _WEIGHT_DECAYS = {OptimizerName.SGD: 0.0005}
-_NOT_IN_TRAINING_HASH = frozenset({"epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile"})
-"""Fields whose change leaves a checkpoint usable: a longer run, and how the same steps are computed."""
 _GIB_PER_CPU_PROCESS = 2
 _GIB_PER_GPU = 16
 _CPUS_PER_GPU = 4
@@ -319,7 +317,7 @@ def _freeze(
     training = {
         "data": dataset.version,
         "model": model.to_wire(),
-        "recipe": {key: value for key, value in recipe.to_wire().items() if key not in _NOT_IN_TRAINING_HASH},
+        "recipe": {key: value for key, value in recipe.to_wire().items() if key not in NOT_IN_TRAINING_HASH},
     }
     run = Run(
         contract_version=CONTRACT_VERSION,

@@ -17,6 +17,9 @@ from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Mode
 from oarlock_api.v1alpha1.volumes import RetainPolicy
 from oarlock_api.wire import OpenModel
 
+NOT_IN_TRAINING_HASH = frozenset({"epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile"})
+"""Fields of the recipe whose change leaves a checkpoint usable: a longer run, and how the same steps are computed."""
+
 
 class RunDataset(OpenModel):
     """The data set version that the run trains on."""

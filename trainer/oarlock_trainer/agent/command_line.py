@@ -2,7 +2,7 @@
 
 torchrun here is a launcher and nothing more: a fixed number of nodes, no restarts, no monitoring. The static rendezvous gives
 node N the ranks N·P to N·P+P-1; the c10d one orders nodes by address, so that rank 0, which the operator asks for progress,
-would be on any of them (docs/decisions/0020-static-rendezvous.md).
+would be on any of them (docs/decisions/0007-static-rendezvous.md).
 """
 
 import sys

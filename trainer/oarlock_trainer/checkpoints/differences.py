@@ -3,12 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oarlock_api.run import WorkerRun
+from oarlock_api.run import NOT_IN_TRAINING_HASH, WorkerRun
 from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.errors import CheckpointMismatchError
-
-# What is no part of the training hash: how long to train, and how the same steps are computed.
-_FREE = ("epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile")
 
 
 def describe_training(run: WorkerRun) -> dict[str, Any]:
@@ -43,7 +40,7 @@ def check_resumable(manifest: Manifest, run: WorkerRun) -> bool:
 
 
 def _is_free(path: str) -> bool:
-    return any(path == f"recipe.{key}" or path.startswith(f"recipe.{key}.") for key in _FREE)
+    return any(path == f"recipe.{key}" or path.startswith(f"recipe.{key}.") for key in NOT_IN_TRAINING_HASH)
 
 
 def _mismatch(manifest: Manifest, differences: Mapping[str, str], *, remedy: str) -> CheckpointMismatchError:
