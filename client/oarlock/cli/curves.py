@@ -1,82 +1,82 @@
-"""Small plots of a run's curves for a terminal, in braille dots. Pure."""
+"""Small plots of a run's curves for a terminal: dense ones as lines of braille dots, sparse ones as points. Pure."""
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 Points = Sequence[tuple[float, float]]
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 """Bits of a braille character, by row and column."""
 _BLANK = 0x2800
+_POINT = "•"
 
 
 class _Canvas:
-    """A grid of dots, two wide and four high in each character; each character belongs to the curve drawn last."""
+    """A grid of dots, two wide and four high in each character, with points that take a whole character each."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width * 2, height * 4
         self._bits = [[0] * width for _ in range(height)]
-        self._owners = [[-1] * width for _ in range(height)]
+        self._points: set[tuple[int, int]] = set()
 
-    def dot(self, x: int, y: int, owner: int) -> None:
-        row, column = y // 4, x // 2
-        self._bits[row][column] |= _DOTS[y % 4][x % 2]
-        self._owners[row][column] = max(owner, self._owners[row][column])
-
-    def line(self, x0: int, y0: int, x1: int, y1: int, owner: int) -> None:
+    def draw_line(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        (x0, y0), (x1, y1) = start, end
         steps = max(abs(x1 - x0), abs(y1 - y0), 1)
         for step in range(steps + 1):
-            self.dot(round(x0 + (x1 - x0) * step / steps), round(y0 + (y1 - y0) * step / steps), owner)
+            x, y = round(x0 + (x1 - x0) * step / steps), round(y0 + (y1 - y0) * step / steps)
+            self._bits[y // 4][x // 2] |= _DOTS[y % 4][x % 2]
 
-    def rows(self, styles: Sequence[str]) -> list[str]:
+    def draw_point(self, x: int, y: int) -> None:
+        self._points.add((y // 4, x // 2))
+
+    def format_rows(self, styles: Sequence[str]) -> list[str]:
         return [
-            "".join(_colour(bits, owner, styles) for bits, owner in zip(bits_row, owners_row, strict=True))
-            for bits_row, owners_row in zip(self._bits, self._owners, strict=True)
+            "".join(self._format(row, column, styles) for column in range(self.width // 2))
+            for row in range(self.height // 4)
         ]
 
-
-def _colour(bits: int, owner: int, styles: Sequence[str]) -> str:
-    return f"[{styles[owner]}]{chr(_BLANK + bits)}[/]" if bits else " "
+    def _format(self, row: int, column: int, styles: Sequence[str]) -> str:
+        if (row, column) in self._points:
+            return f"[{styles[1]}]{_POINT}[/]"
+        bits = self._bits[row][column]
+        return f"[{styles[0]}]{chr(_BLANK + bits)}[/]" if bits else " "
 
 
 def plot(
     title: str,
-    curves: Mapping[str, Points],
+    line: Points,
+    points: Points,
     *,
-    styles: Sequence[str],
-    width: int,
-    height: int,
+    names: tuple[str, str],
+    styles: tuple[str, str],
+    size: tuple[int, int],
     label: Callable[[float], str],
 ) -> list[str]:
-    """Return the lines of a plot in rich's markup: a title with the curves' names, axes, curves; empty without points.
+    """Return the lines of a plot in rich's markup; none if there is nothing to draw.
 
-    `width` counts characters and `height` lines, each without labels and axes; x is the epoch.
+    `line` is drawn as a line and `points` as points, both by epoch; `names` and `styles` are theirs. `size` counts characters
+    and lines, without labels and axes. `label` says how the ends of the vertical axis read.
     """
-    drawn = {name: _thin(points, width * 2) for name, points in curves.items() if len(points) > 1}
-    if not drawn:
+    width, height = size
+    line, points = _thin(line, width * 2), _thin(points, width)
+    if len(line) < 2 and not points:  # noqa: PLR2004  # ends of a line
         return []
-    low, high = _bounds([y for points in drawn.values() for _, y in points])
-    first = min(points[0][0] for points in drawn.values())
-    last = max(points[-1][0] for points in drawn.values())
+    low, high = _find_bounds([y for _, y in (*line, *points)])
+    first, last = min(x for x, _ in (*line, *points)), max(x for x, _ in (*line, *points))
     canvas = _Canvas(width, height)
-    for owner, name in enumerate(curves):
-        if name in drawn:
-            _draw(canvas, drawn[name], (first, last), (low, high), owner)
-    names = "  ".join(f"[{style}]━ {name}[/]" for name, style in zip(curves, styles, strict=False) if name in drawn)
-    return [
-        f"[bold]{title}[/]  {names}",
-        *_frame(canvas.rows(styles), label(low), label(high)),
-        _axis(label(high), label(low), last, width),
-    ]
-
-
-def _draw(canvas: _Canvas, points: Points, span: tuple[float, float], bounds: tuple[float, float], owner: int) -> None:
-    (first, last), (low, high) = span, bounds
     across, up = (canvas.width - 1) / ((last - first) or 1), (canvas.height - 1) / (high - low)
-    spots = [(round((x - first) * across), canvas.height - 1 - round((y - low) * up)) for x, y in points]
-    for (x0, y0), (x1, y1) in itertools.pairwise(spots):
-        canvas.line(x0, y0, x1, y1, owner)
+
+    def place(spot: tuple[float, float]) -> tuple[int, int]:
+        return round((spot[0] - first) * across), canvas.height - 1 - round((spot[1] - low) * up)
+
+    for start, end in itertools.pairwise(line):
+        canvas.draw_line(place(start), place(end))
+    for point in points:
+        canvas.draw_point(*place(point))
+    head = f"[bold]{title}[/]  [{styles[0]}]━ {names[0]}[/]  [{styles[1]}]{_POINT} {names[1]}[/]"
+    frame = _frame(canvas.format_rows(styles), label(low), label(high))
+    return [head, *frame, _format_axis(label(high), label(low), last, width)]
 
 
 def _frame(rows: list[str], low: str, high: str) -> list[str]:
@@ -85,13 +85,13 @@ def _frame(rows: list[str], low: str, high: str) -> list[str]:
     return [f"[dim]{label:>{margin}} │[/]{row}" for label, row in zip(labels, rows, strict=True)]
 
 
-def _axis(high: str, low: str, last: float, width: int) -> str:
+def _format_axis(high: str, low: str, last: float, width: int) -> str:
     margin = max(len(low), len(high))
     end = f"epoch {last:.0f}"
     return f"[dim]{'':>{margin}} └{'─' * (width - len(end) - 1)} {end}[/]"
 
 
-def _bounds(values: Sequence[float]) -> tuple[float, float]:
+def _find_bounds(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     if math.isclose(low, high):
         return low - 0.5, high + 0.5

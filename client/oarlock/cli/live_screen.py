@@ -54,10 +54,10 @@ class LiveScreen:
         self._live.update(build_view(new, seconds=self._clock() - self._began, spinner=self._spinner))
 
     def settle(self) -> None:
-        if self._view is not None:
-            self._console.print(build_line(self._view, seconds=self._clock() - self._began))
-        self._view = None
-        self._live.update(Text())
+        shown, self._view = self._view, None
+        self._live.update(Text(), refresh=True)
+        if shown is not None:
+            self._console.print(build_line(shown, seconds=self._clock() - self._began))
 
 
 def build_view(shown: View, *, seconds: float | None = None, spinner: RenderableType = "") -> RenderableType:
@@ -82,14 +82,19 @@ def _build_head(shown: View, seconds: float | None, spinner: RenderableType) -> 
 
 
 def _build_bar(shown: View, fraction: float) -> RenderableType:
-    bar = ProgressBar(total=1.0, completed=fraction, width=_BAR_WIDTH)
+    bar = ProgressBar(total=1.0, completed=fraction, width=_BAR_WIDTH, complete_style="cyan", finished_style="green")
     row = Table.grid(padding=(0, 2))
     row.add_row(bar, Text(f"{100 * fraction:3.0f} %"), Text(" · ".join(shown.amounts)))
     return row
 
 
 def _list_details(shown: View) -> list[tuple[str, str]]:
-    details = [(" · ".join(shown.figures), "none"), (shown.safe, "green"), (shown.explanation, "yellow")]
+    details = [
+        (" · ".join(shown.figures), "none"),
+        (" · ".join(shown.validation), "none"),
+        (shown.safe, "green"),
+        (shown.explanation, "yellow"),
+    ]
     return [(text, style) for text, style in details if text]
 
 

@@ -65,5 +65,5 @@ def _describe(shown: View) -> str:
 
 
 def _describe_progress(shown: View) -> str:
-    done = [f"{100 * shown.fraction:.0f} %"] if shown.fraction is not None else []
-    return ", ".join([*done, *shown.amounts, *shown.figures])
+    done = [f"{100 * shown.fraction:.0f} %"] if shown.fraction is not None and shown.amounts else []
+    return ", ".join([*done, *shown.amounts, *shown.figures, *shown.validation])

@@ -40,8 +40,8 @@ def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
         "bestCheckpoint": (checkpoint.get("best") or {}).get("path"),
         "latestCheckpoint": (checkpoint.get("latest") or {}).get("path"),
     }
-    paths = {name: str(locate(job, runs, path).absolute()) for name, path in found.items() if path}
-    return {**paths, **({"log": str((folder / "log.jsonl").absolute())} if folder else {})}
+    paths = {name: str(locate(job, runs, path).resolve()) for name, path in found.items() if path}
+    return {**paths, **({"log": str((folder / "log.jsonl").resolve())} if folder else {})}
 
 
 def _build_data(status: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What is left to read when a run has ended: the result and where it is, or what went wrong and what to do."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from oarlock.cli.curves import place_side_by_side, plot
-from oarlock.cli.run_log import Curves, read_curves
+from oarlock.cli.run_log import Curve, Curves, read_curves
 from oarlock.cli.wording import format_duration, format_epochs, format_figure, format_percent
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.running.outcomes import End, Outcome
@@ -61,15 +61,21 @@ def _draw_curves(curves: Curves, width: int) -> Iterator[str]:
     each = min(_WIDEST_PLOT, (width - 24) // 2)
     if each < _NARROWEST_PLOT:
         return
-    loss = plot("loss", curves.loss, styles=_STYLES, width=each, height=_PLOT_HEIGHT, label=format_figure)
-    accuracy = plot(
-        "accuracy", curves.accuracy, styles=_STYLES, width=each, height=_PLOT_HEIGHT, label=lambda y: f"{100 * y:.0f} %"
-    )
+    size = (each, _PLOT_HEIGHT)
+    loss = _draw_curve("loss", curves.loss, size, format_figure)
+    accuracy = _draw_curve("accuracy", curves.accuracy, size, lambda y: f"{100 * y:.0f} %")
     lines = place_side_by_side(loss, accuracy, width=each + 14)
     if lines:
         yield ""
         yield from (f"  {line}" for line in lines)
         yield ""
+
+
+def _draw_curve(
+    title: str, by_split: Mapping[str, Curve], size: tuple[int, int], label: Callable[[float], str]
+) -> list[str]:
+    names = ("train", "validation")
+    return plot(title, by_split["train"], by_split["validation"], names=names, styles=_STYLES, size=size, label=label)
 
 
 def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
@@ -87,8 +93,8 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
         facts["model"] = show_path(locate(job, runs, checkpoint["export"]))
     if best:
         facts["checkpoint"] = show_path(locate(job, runs, best["path"]))
-    if folder := runs.run_folder(job):
-        facts["log"] = show_path(folder / "log.jsonl")
+    if link := runs.link_job(job):
+        facts["log"] = show_path(link / "log.jsonl")
     if status.get("restartCount"):
         causes = ", ".join(f"{cause} {count}×" for cause, count in status.get("restarts", {}).items())  # noqa: RUF001
         facts["restarts"] = f"{status['restartCount']} ({causes})"
@@ -170,10 +176,13 @@ def _list_facts(facts: Mapping[str, str]) -> Iterator[str]:
         yield f"  [dim]{name:<{margin}}[/]  {text}"
 
 
-def locate(item: Object, runs: RunsFolder, path: str) -> Path:
-    """Return where a path on a job's checkpoint claim is on this machine."""
-    claim = item["status"]["run"]["checkpoints"]["claim"]
-    return runs.claim(item["metadata"]["namespace"], claim) / path
+def locate(job: Object, runs: RunsFolder, path: str) -> Path:
+    """Return where a path on a job's checkpoint claim is on this machine, by its short name if it has one."""
+    uid, _, inside = path.partition("/")
+    link = runs.link_job(job)
+    if link and uid == job["metadata"]["uid"]:
+        return link / inside
+    return runs.claim(job["metadata"]["namespace"], job["status"]["run"]["checkpoints"]["claim"]) / path
 
 
 def show_path(path: Path) -> str:

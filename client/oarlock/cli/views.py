@@ -35,7 +35,9 @@ class View:
     amounts: tuple[str, ...] = ()
     """How far it is, in words."""
     figures: tuple[str, ...] = ()
-    """Losses, accuracies, speeds."""
+    """Loss, accuracy, speed; or what was imported."""
+    validation: tuple[str, ...] = ()
+    """The same of the last validation."""
     safe: str = ""
     """Which checkpoint is safe."""
 
@@ -53,7 +55,7 @@ def _view_dataset(item: Object) -> View:
         activity="",
         explanation=_explain(status),
         fraction=_fraction(progress.get("samples", 0), progress.get("total", 0)),
-        amounts=tuple(_say_samples(progress)),
+        amounts=tuple(_say_samples(progress)) if not status.get("version") else (),
         figures=tuple(_say_imported(status)),
     )
 
@@ -78,18 +80,28 @@ def _say_imported(status: Mapping[str, Any]) -> Iterator[str]:
 
 def _view_job(item: Object) -> View:
     status = item.get("status", {})
-    progress = status.get("progress") or {}
+    progress = _advance(status.get("progress") or {}, status.get("checkpoint") or {})
     started = bool(progress.get("step"))
+    is_leaving = status.get("reason") == "Suspending"
     return View(
         title=f"TrainingJob {item['metadata']['name']}",
-        phase=status.get("phase", "Pending"),
+        phase="Suspending" if is_leaving else status.get("phase", "Pending"),
         activity=_TRAINER_PHASES.get(status.get("reason", ""), "") if status.get("phase") == "Training" else "",
         explanation=_explain(status),
         fraction=_fraction(progress.get("step", 0), progress.get("steps", 0)),
         amounts=tuple(_say_progress(progress)),
-        figures=tuple(_say_metrics(progress.get("metrics") or {})) if started else (),
+        figures=tuple(_say_training(progress.get("metrics") or {})) if started else (),
+        validation=tuple(_say_split("validation", progress.get("metrics") or {})),
         safe=_say_safe(status.get("checkpoint") or {}),
     )
+
+
+def _advance(progress: Mapping[str, Any], checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the progress, at least up to the checkpoint that is safe: a trainer that stops has no time for a report."""
+    latest = checkpoint.get("latest")
+    if not latest or not progress.get("steps") or latest["step"] <= progress["step"]:
+        return progress
+    return {**progress, "step": latest["step"], "epoch": latest["epoch"]}
 
 
 def _say_progress(progress: Mapping[str, Any]) -> Iterator[str]:
@@ -102,18 +114,21 @@ def _say_progress(progress: Mapping[str, Any]) -> Iterator[str]:
         yield f"{format_duration(progress['etaSeconds'])} left"
 
 
-def _say_metrics(metrics: Mapping[str, float]) -> Iterator[str]:
-    for split in ("train", "validation"):
-        loss, accuracy = metrics.get(f"{split}/loss"), metrics.get(f"{split}/accuracy")
-        prefix = "" if split == "train" else "validation "
-        if loss is not None:
-            yield f"{prefix}loss {format_figure(loss)}"
-        if accuracy is not None:
-            yield f"{prefix}accuracy {format_percent(accuracy)}"
+def _say_training(metrics: Mapping[str, float]) -> Iterator[str]:
+    yield from _say_split("train", metrics)
     if "samplesPerSecond" in metrics:
         yield f"{metrics['samplesPerSecond']:,.0f} images/s"
     if "learningRate" in metrics:
         yield f"learning rate {metrics['learningRate']:.2g}"
+
+
+def _say_split(split: str, metrics: Mapping[str, float]) -> Iterator[str]:
+    prefix = "" if split == "train" else f"{split} "
+    loss, accuracy = metrics.get(f"{split}/loss"), metrics.get(f"{split}/accuracy")
+    if loss is not None:
+        yield f"{prefix}loss {format_figure(loss)}"
+    if accuracy is not None:
+        yield f"{prefix}accuracy {format_percent(accuracy)}"
 
 
 def _say_safe(checkpoint: Mapping[str, Any]) -> str:

@@ -2,11 +2,13 @@
 
 .cluster/                        the objects, the lock
 volumes/NAMESPACE/CLAIM/         data sets, checkpoints, exported models
+jobs/JOB                         link to what a job wrote: checkpoints, log, exported model
 logs/NAMESPACE/POD.log           what pods printed
 pods/                            scratch of pods that run
 NAME.yaml                        manifests that were made for a folder of images
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,3 +52,18 @@ class RunsFolder:
         if not run:
             return None
         return self.claim(job["metadata"]["namespace"], run["checkpoints"]["claim"]) / str(job["metadata"]["uid"])
+
+    def link_job(self, job: Mapping[str, Any]) -> Path | None:
+        """Return a short name of the folder with a job's results, which leads to it from now on; None if there is none yet."""
+        folder = self.run_folder(job)
+        if folder is None or not folder.is_dir():
+            return None
+        metadata = job["metadata"]
+        prefix = "" if metadata["namespace"] == "default" else f"{metadata['namespace']}."
+        link = self.root / "jobs" / f"{prefix}{metadata['name']}"
+        link.parent.mkdir(exist_ok=True)
+        fresh = link.with_name(f".{link.name}.partial")
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(os.path.relpath(folder, link.parent))
+        fresh.replace(link)
+        return link

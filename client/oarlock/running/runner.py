@@ -73,6 +73,8 @@ class Runner:
         if known and _is_failed_import(known):
             self._screen.note(f"the import of {manifest.name} failed before and is tried again")
             await self._session.delete(reference)
+        if known and (step := _find_safe_step(known)):
+            self._screen.note(f"{manifest.name} goes on from the checkpoint of step {step:,}")
         await self._session.apply(self._build(manifest, known))
         end = await self._follow(reference)
         self._screen.settle()
@@ -138,6 +140,12 @@ def _find_earlier_end(known: Object) -> End | None:
     if phase in _ENDED_WELL:
         return End.ALREADY
     return End.FAILED if phase == "Failed" and not _is_failed_import(known) else None
+
+
+def _find_safe_step(known: Object) -> int | None:
+    """Return the step from which an unfinished job goes on."""
+    latest = (known.get("status", {}).get("checkpoint") or {}).get("latest") or {}
+    return latest.get("step")
 
 
 def _is_failed_import(known: Object) -> bool:
