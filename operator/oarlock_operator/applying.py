@@ -77,7 +77,7 @@ class Applier:
         """Return the version of the object after the write, and when to try again if it had to wait."""
         if plan.status is None:
             return version, None
-        status = plan.status.to_wire()
+        status = without_empty_texts(plan.status.to_wire())
         if status == gathered.status:
             self.metrics.count_status_write(kind=key.kind, result="unchanged")
             return version, None
@@ -191,6 +191,21 @@ def _group(manifests: Iterable[Object]) -> Iterator[list[Object]]:
 def _is_urgent(plan: Plan) -> bool:
     """A status that goes with deeds never waits: they need its acknowledgement."""
     return plan.urgent or bool(plan.delete or plan.create or plan.finalizers is not None)
+
+
+def without_empty_texts(status: Object) -> Object:
+    """Leave out texts that say nothing, except in the frozen run, which stays as it was written.
+
+    Some servers take an empty text for null, which no field of ours may be.
+    """
+    kept = {name: value for name, value in status.items() if not isinstance(value, str) or value}
+    return {name: value if name == "run" else _without_empty_texts(value) for name, value in kept.items()}
+
+
+def _without_empty_texts(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_empty_texts(item) for item in value]
+    return without_empty_texts(value) if isinstance(value, dict) else value
 
 
 def find_missing(sent: Any, stored: Any, *, path: str) -> str:

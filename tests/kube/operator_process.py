@@ -1,0 +1,88 @@
+"""The operator as users run it: `python -m oarlock_operator` in a process of its own, that may be killed and started again."""
+
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+from control_plane.ports import pick_free_ports
+from control_plane.processes import Process
+
+_PATIENCE_SECONDS = 60.0
+_EAGER = {"PROGRESS_MIN_SECONDS": "0.5", "PROGRESS_WRITE_SECONDS": "1", "RETRY_DELAY_SECONDS": "1"}
+
+
+class OperatorProcess:
+    """Start with `with OperatorProcess(kubeconfig, folder, namespace=…)`; dies with the tests."""
+
+    def __init__(
+        self, kubeconfig: Path, folder: Path, *, namespace: str = "", settings: Mapping[str, str] | None = None
+    ) -> None:
+        self.probe_port, self.metrics_port = pick_free_ports(2)
+        own = {"NAMESPACE": namespace, "PROBE_PORT": self.probe_port, "METRICS_PORT": self.metrics_port}
+        chosen = {**_EAGER, **own, **(settings or {})}
+        environment = {f"OARLOCK_OPERATOR_{name}": str(value) for name, value in chosen.items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.log = folder / "operator.log"
+        self._process = Process(
+            "operator",
+            [sys.executable, "-m", "oarlock_operator"],
+            self.log,
+            environment={**os.environ, "KUBECONFIG": str(kubeconfig), **environment},
+        )
+
+    def start(self, *, wait: bool = True) -> Self:
+        """Start the operator, and return when it is ready."""
+        self._process.start()
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while wait and not self.is_ready():
+            self._process.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the operator is not ready: {self.read_log()[-3000:]}")
+            time.sleep(0.05)
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL: whatever it was about to do stays undone."""
+        self._process.stop()
+
+    def stop(self) -> None:
+        self._process.stop(grace=10)
+
+    def wait_for_exit(self, seconds: float = _PATIENCE_SECONDS) -> int:
+        """Return the exit code of an operator that ends by itself."""
+        deadline = time.monotonic() + seconds
+        while self._process.exit_code is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the operator goes on: {self.read_log()[-3000:]}")
+            time.sleep(0.05)
+        return self._process.exit_code
+
+    def is_ready(self) -> bool:
+        return self.ask(self.probe_port, "/readyz")[0] == 200
+
+    def ask(self, port: int, path: str) -> tuple[int, str]:
+        """Return status and text of an answer; 0 if there is none."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def check(self) -> None:
+        self._process.check()
+
+    def read_log(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
