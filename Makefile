@@ -78,10 +78,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(SAY) "Installing Oarlock with torch into $(VENV) (about a minute)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt torch -e '.[trainer]'
+	@$(BIN)/pip install -qq --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt torch -e '.[trainer]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(SAY) "Installing Oarlock and its development set-up into $(VENV) (one to two minutes)"
-	@$(BIN)/pip install --quiet --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt torch -e '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt torch -e '.[dev]'
 	@touch $@ $(VENV)/.runtime
