@@ -30,7 +30,7 @@ from oarlock_operator.reconcile.plans import Plan
 from oarlock_operator.reconcile.training_job import plan_job
 
 TERMINAL = ("Succeeded", "Failed")
-REMEMBERED = 12
+REMEMBERED = 30
 
 
 class OperatorKilledError(Exception):
@@ -89,7 +89,10 @@ class JobWorld:
         """
         plan = plan_job(observed, now=self.now, settings=SETTINGS)
         if plan.confirm:
+            believed = observed.object.resource_version
             observed = self._confirm(observed, plan)
+            if observed.object.resource_version != believed:
+                return plan  # What was asked for was asked of an old state: the next observation plans anew.
             plan = plan_job(observed, now=self.now, settings=SETTINGS)
             assert not plan.confirm, "what was confirmed is asked again"
         self._apply(plan, observed, budget=survives)

@@ -20,9 +20,10 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.world = JobWorld()
 
-    @initialize(is_training=st.booleans())
-    def a_job_is_applied(self, *, is_training: bool) -> None:
-        self.world.observe()
+    @initialize(survives=st.sampled_from([1, 2, 1000]), is_training=st.booleans())
+    def a_job_is_applied(self, survives: int, *, is_training: bool) -> None:
+        with contextlib.suppress(OperatorKilledError):
+            self.world.reconcile(self.world.observe(), survives=survives)
         if is_training:
             self.world.begin()
 
@@ -31,13 +32,16 @@ class AnyHistory(RuleBasedStateMachine):
         with contextlib.suppress(OperatorKilledError):
             self.world.reconcile(self.world.observe(), survives=survives)
 
-    @precondition(lambda self: self.world.seen)
-    @rule(data=st.data(), are_only_pods_old=st.booleans())
-    def an_operator_with_a_stale_cache_looks(self, data: st.DataObject, *, are_only_pods_old: bool) -> None:
-        old = data.draw(st.sampled_from(list(self.world.seen)), label="believed")
+    @rule(data=st.data(), believes=st.sampled_from(["an old state", "old pods", "no pods"]))
+    def an_operator_with_a_wrong_cache_looks(self, data: st.DataObject, believes: str) -> None:
+        old = data.draw(st.sampled_from(list(self.world.seen)), label="old")
         fresh = self.world.observe()
-        # Each kind has a watch of its own, so one may lag behind the other.
-        believed = replace(fresh, pods=old.pods, report=old.report) if are_only_pods_old else old
+        # Each kind has a watch of its own, so one may lag behind the other, or have listed nothing yet.
+        believed = {
+            "an old state": old,
+            "old pods": replace(fresh, pods=old.pods, report=old.report),
+            "no pods": replace(fresh, pods=(), report=None),
+        }[believes]
         with contextlib.suppress(OperatorKilledError):
             self.world.reconcile(replace(believed, confirmed=False))
 

@@ -143,7 +143,10 @@ class ObservedJob:
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """What the server refused to create, by the child's name."""
     confirmed: bool = False
-    """Whether what the last plan asked to confirm was just read past the caches."""
+    """Whether what the last plan asked to confirm was just read past the caches, and the job was as that plan believed.
+
+    A job with another resource version may have another attempt, whose pods nobody asked for: then it is not confirmed.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
