@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oarlock_api.v1alpha1.recipe import Augment, Flip
-from oarlock_trainer.augment import apply_augmentation, draw_augmentation
+from oarlock_trainer.augment import Draws, apply_augmentation
 
 
 def shift_one(image: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint8]:
@@ -34,7 +34,7 @@ def test_images_are_shifted_as_drawn_and_what_is_uncovered_is_black(
 ) -> None:
     images = np.random.default_rng(seed).integers(1, 256, (5, height, width, channels)).astype(np.uint8)
     augment = Augment(shift=shift)
-    draws = draw_augmentation(augment, seed=seed, step=0, samples=5)
+    draws = Draws(augment, seed=seed, samples=5).of_step(0)
 
     shifted = apply_augmentation(augment, torch.from_numpy(images), torch.from_numpy(draws)).numpy()
 
@@ -48,7 +48,7 @@ def test_images_are_shifted_as_drawn_and_what_is_uncovered_is_black(
 def test_about_half_of_the_images_are_mirrored_along_the_axes_asked_for(flip: Flip, axes: dict[int, int]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (400, 4, 6, 1)).astype(np.uint8)
     augment = Augment(flip=flip)
-    draws = draw_augmentation(augment, seed=1, step=2, samples=400)
+    draws = Draws(augment, seed=1, samples=400).of_step(2)
 
     mirrored = apply_augmentation(augment, torch.from_numpy(images), torch.from_numpy(draws)).numpy()
 
@@ -62,13 +62,13 @@ def test_about_half_of_the_images_are_mirrored_along_the_axes_asked_for(flip: Fl
 
 
 def test_all_shifts_occur_and_no_larger_one() -> None:
-    draws = draw_augmentation(Augment(shift=2), seed=0, step=0, samples=1000)
+    draws = Draws(Augment(shift=2), seed=0, samples=1000).of_step(0)
 
     assert set(draws[:, 0]) == set(draws[:, 1]) == {-2, -1, 0, 1, 2}
 
 
 def test_images_stay_as_they_are_when_nothing_is_asked_for() -> None:
     images = torch.randint(0, 256, (3, 4, 4, 1), dtype=torch.uint8)
-    draws = torch.from_numpy(draw_augmentation(Augment(), seed=0, step=0, samples=3))
+    draws = torch.from_numpy(Draws(Augment(), seed=0, samples=3).of_step(0))
 
     assert apply_augmentation(Augment(), images, draws) is images

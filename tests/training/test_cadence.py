@@ -76,7 +76,6 @@ def test_pauses_do_not_count_as_training_when_the_pace_is_measured() -> None:
     assert pace is not None
     assert (pace.step_seconds, pace.samples_per_second) == (0.2, 160.0)
     assert round(pace.wait_seconds, 6) == 0.01
-    assert throughput.seconds_trained == 2.0
 
 
 def test_the_forecast_forgets_the_warm_up_and_includes_validations() -> None:
@@ -91,18 +90,27 @@ def test_the_forecast_forgets_the_warm_up_and_includes_validations() -> None:
     assert throughput.forecast(steps_left=100, validations_left=3) == 115.0
 
 
-def test_a_save_costs_its_stall_and_what_the_steps_beside_it_lost() -> None:
-    throughput = Throughput(batch_size=1, now=0.0)
-    for now in (10.0, 20.0):
+def measure_save(stretches: list[tuple[float, bool]]) -> float:
+    """Run stretches of ten steps, some beside a save, and return what the last save cost; its stall was 0.5 s, durable 2 s."""
+    throughput, now, cost = Throughput(batch_size=1, now=0.0), 0.0, 0.0
+    for seconds, is_saving in stretches:
+        if is_saving:
+            throughput.begin_save()
         for _ in range(10):
             throughput.count_step(0.0)
+        now += seconds
         throughput.close_window(now)
-    throughput.begin_save()
-    for _ in range(10):
-        throughput.count_step(0.0)
-    throughput.close_window(33.0)
+        if is_saving:
+            cost = throughput.end_save(stall_seconds=0.5, durable_seconds=2.0)
+    return cost
 
-    assert throughput.end_save(stall_seconds=0.5) == 3.5
+
+def test_a_save_costs_its_stall_and_what_the_steps_beside_it_lost() -> None:
+    warm_up, usual = (90.0, False), (10.0, False)
+
+    assert measure_save([warm_up, usual, usual, (11.0, True)]) == 1.5
+    assert measure_save([warm_up, usual, usual, (9.0, True)]) == 0.5
+    assert measure_save([warm_up, usual, usual, (60.0, True)]) == 2.5
 
 
 def test_an_exchange_comes_about_once_a_second() -> None:

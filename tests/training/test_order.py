@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock_api.v1alpha1.recipe import Augment, Flip
-from oarlock_trainer.augment import draw_augmentation
+from oarlock_trainer.augment import Draws
 from oarlock_trainer.order import Order, permute_epoch, rows_of_rank
 from oarlock_trainer.randomness import Purpose, bits_to_integers, draw_bits, process_seed
 
@@ -85,14 +85,22 @@ def test_ranks_draw_dropout_from_different_seeds() -> None:
     assert len({process_seed(0, rank) for rank in range(100)} | {process_seed(1, 0)}) == 101
 
 
-@given(seed=seeds, step=st.integers(0, 10**9), processes=st.integers(1, 16))
-def test_a_sample_is_changed_the_same_way_when_another_rank_holds_it(seed: int, step: int, processes: int) -> None:
+@given(seed=seeds, steps=st.lists(st.integers(0, 10**9), min_size=1, max_size=8), processes=st.integers(1, 16))
+def test_a_sample_is_changed_the_same_way_when_another_rank_holds_it_and_after_other_steps(
+    seed: int, steps: list[int], processes: int
+) -> None:
     augment = Augment(shift=3, flip=Flip.BOTH)
-    whole = draw_augmentation(augment, seed=seed, step=step, samples=16)
+    whole = Draws(augment, seed=seed, samples=16).of_step(steps[-1])
 
-    parts = [
-        draw_augmentation(augment, seed=seed, step=step, samples=16)[rows_of_rank(rank, processes, 16)]
-        for rank in range(processes)
-    ]
+    used = Draws(augment, seed=seed, samples=16)
+    for step in steps:
+        draws = used.of_step(step)
+    parts = [draws[rows_of_rank(rank, processes, 16)] for rank in range(processes)]
 
     assert np.array_equal(np.concatenate(parts), whole)
+
+
+def test_neighbouring_steps_and_other_seeds_change_samples_differently() -> None:
+    draws = [Draws(Augment(shift=9), seed=seed, samples=16).of_step(step) for seed in (0, 1) for step in range(40)]
+
+    assert len({drawn.tobytes() for drawn in draws}) == 80

@@ -4,6 +4,8 @@ What happens to each sample is drawn for the global batch from (seed, step) and 
 the same way whoever holds it. Drawing is numpy on the host, applying is torch on the device; neither loops over samples.
 """
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,17 +16,34 @@ from oarlock_api.v1alpha1.recipe import Augment, Flip
 from oarlock_trainer.randomness import Purpose, bits_to_integers, draw_bits
 
 _COLUMNS = 4
-"""Rows down, columns right, mirrored top to bottom, mirrored left to right."""
+_BLOCK_STEPS = 16
+"""Part of what (seed, step) means: another value draws other bits."""
 
 
-def draw_augmentation(augment: Augment, *, seed: int, step: int, samples: int) -> NDArray[np.int64]:
-    """Return what happens to each of the global batch's `samples` samples: int64 [samples, 4]."""
-    bits = draw_bits(seed, Purpose.AUGMENTATION, step, samples * _COLUMNS).reshape(samples, _COLUMNS)
-    draws = np.empty((samples, _COLUMNS), dtype=np.int64)
-    draws[:, :2] = bits_to_integers(bits[:, :2], -augment.shift, augment.shift)
-    draws[:, 2] = bits_to_integers(bits[:, 2], 0, 1) * (augment.flip in (Flip.VERTICAL, Flip.BOTH))
-    draws[:, 3] = bits_to_integers(bits[:, 3], 0, 1) * (augment.flip in (Flip.HORIZONTAL, Flip.BOTH))
-    return draws
+class Draws:
+    """What happens to each sample of the global batch, by step. Drawn for a block of steps at once, which costs little more."""
+
+    def __init__(self, augment: Augment, *, seed: int, samples: int) -> None:
+        self._augment, self._seed, self._samples = augment, seed, samples
+        self._block: tuple[int, NDArray[np.int64]] | None = None
+
+    def of_step(self, step: int) -> NDArray[np.int64]:
+        """Return int64 [samples, 4]: rows down, columns right, mirrored top to bottom, mirrored left to right."""
+        number, place = divmod(step, _BLOCK_STEPS)
+        if self._block is None or self._block[0] != number:
+            self._block = number, self._draw(number)
+        drawn: NDArray[np.int64] = self._block[1][place]
+        return drawn
+
+    def _draw(self, block: int) -> NDArray[np.int64]:
+        shape = (_BLOCK_STEPS, self._samples, _COLUMNS)
+        bits = draw_bits(self._seed, Purpose.AUGMENTATION, block, math.prod(shape)).reshape(shape)
+        shift, flip = self._augment.shift, self._augment.flip
+        draws = np.empty(shape, dtype=np.int64)
+        draws[..., :2] = bits_to_integers(bits[..., :2], -shift, shift)
+        draws[..., 2] = bits_to_integers(bits[..., 2], 0, 1) * (flip in (Flip.VERTICAL, Flip.BOTH))
+        draws[..., 3] = bits_to_integers(bits[..., 3], 0, 1) * (flip in (Flip.HORIZONTAL, Flip.BOTH))
+        return draws
 
 
 def apply_augmentation(augment: Augment, images: Tensor, draws: Tensor) -> Tensor:

@@ -135,7 +135,7 @@ class Batches:
         """Return the batch of any step, in this thread."""
         ids = self._order.ids_of_step(step)
         samples, targets = self._samples.take(ids[self._share])
-        draws = self._task.draw(step, len(ids))[self._share]
+        draws = self._task.draw(step)[self._share]
         return Batch(
             samples=samples, targets=targets, draws=_place(draws, samples.device), weight=self._task.weigh(ids)
         )

@@ -48,5 +48,6 @@ class Saver:
 
     def _take_up(self, result: SaveResult | None, throughput: Throughput) -> SaveResult | None:
         if result is not None:
-            self._clock.note_cost(throughput.end_save(stall_seconds=result.stall_seconds))
+            stall, durable = result.stall_seconds, result.durable_seconds
+            self._clock.note_cost(throughput.end_save(stall_seconds=stall, durable_seconds=durable))
         return result

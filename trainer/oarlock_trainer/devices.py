@@ -9,6 +9,8 @@ from oarlock_api.v1alpha1.recipe import Precision
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.errors import ConfigError
 
+_FREE_ON_CPU = 256 << 20
+
 
 def open_device(config: TrainerConfig) -> torch.device:
     """Return this process's device, set up as the recipe asks.
@@ -66,5 +68,5 @@ def compute_in(precision: torch.dtype, device: torch.device) -> AbstractContextM
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the bytes that are free on a GPU; 0 on CPU, whose memory the page cache uses already."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    """Return the bytes that may be thought of as free for data: of a GPU what is free; on CPU little, as there are page caches."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _FREE_ON_CPU

@@ -24,30 +24,46 @@ class Pace:
         return max(0.0, self.step_seconds - self.wait_seconds)
 
 
+@dataclass(slots=True)
+class Ledger:
+    """Steps, the seconds they ran, and the seconds of these that they waited for data."""
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+
+    def add(self, other: "Ledger") -> None:
+        self.steps += other.steps
+        self.seconds += other.seconds
+        self.waited += other.waited
+
+    def mean(self) -> float:
+        """Return the seconds of a step."""
+        return self.seconds / self.steps if self.steps else 0.0
+
+
 class Throughput:
     """Measures one rank's steps."""
 
     def __init__(self, *, batch_size: int, now: float) -> None:
         self._batch_size = batch_size
         self._running_since: float | None = now
-        self._ran = self._waited = 0.0
-        self._steps = self._windows = 0
+        self._since, self._window, self._usual, self._saving = Ledger(), Ledger(), Ledger(), Ledger()
+        self._windows = 0
         self._step_seconds: float | None = None
         self._validation_seconds: float | None = None
-        self._saving_steps, self._saving_seconds = 0, 0.0
         self._is_saving = False
         self.pace: Pace | None = None
-        self.seconds_trained = 0.0
 
     def count_step(self, wait_seconds: float) -> None:
         """Note a step, and how much of it was waiting for data."""
-        self._steps += 1
-        self._waited += wait_seconds
+        self._since.steps += 1
+        self._since.waited += wait_seconds
 
     def pause(self, now: float) -> None:
         """Stop the clock: what follows is not training."""
         if self._running_since is not None:
-            self._ran += now - self._running_since
+            self._since.seconds += now - self._running_since
             self._running_since = None
 
     def resume(self, now: float) -> None:
@@ -60,39 +76,43 @@ class Throughput:
 
     def begin_save(self) -> None:
         """Note that a save runs in the background from now on."""
-        self._is_saving, self._saving_steps, self._saving_seconds = True, 0, 0.0
+        self._book()
+        self._is_saving, self._saving = True, Ledger()
 
-    def end_save(self, *, stall_seconds: float) -> float:
-        """Return what the save cost in training time: the stall, and by how much the steps beside it were slower."""
+    def end_save(self, *, stall_seconds: float, durable_seconds: float) -> float:
+        """Return what the save cost in training time: the stall, and by how much the steps beside it were slower.
+
+        That is at most the time that it took; more is the noise of the machine.
+        """
+        self._book()
         self._is_saving = False
-        usual = self._step_seconds or 0.0
-        return stall_seconds + max(0.0, self._saving_seconds - usual * self._saving_steps)
+        slowdown = self._saving.seconds - self._usual.mean() * self._saving.steps
+        return stall_seconds + min(max(0.0, slowdown), durable_seconds)
 
     def close_window(self, now: float) -> Pace | None:
         """Begin another window and return the pace of the last one that had steps; None if there was none yet."""
-        running = self._running_since is not None
-        self.pause(now)
-        if running:
+        if self._running_since is not None:
+            self.pause(now)
             self.resume(now)
-        steps, ran, waited = self._steps, self._ran, self._waited
-        self._steps, self._ran, self._waited = 0, 0.0, 0.0
-        self.seconds_trained += ran
-        if steps == 0 or ran <= 0:
-            return None
-        self._learn(steps, ran)
-        return Pace(
-            step_seconds=ran / steps, wait_seconds=waited / steps, samples_per_second=steps * self._batch_size / ran
-        )
+        self._book()
+        window, self._window = self._window, Ledger()
+        if window.steps and window.seconds > 0:
+            self._windows += 1
+            # The second window replaces the first, which holds the warm-up.
+            self._step_seconds = window.mean() if self._windows <= 2 else _smooth(self._step_seconds, window.mean())  # noqa: PLR2004
+            rate = window.steps * self._batch_size / window.seconds
+            waited = window.waited / window.steps
+            self.pace = Pace(step_seconds=window.mean(), wait_seconds=waited, samples_per_second=rate)
+        return self.pace
 
-    def _learn(self, steps: int, ran: float) -> None:
-        self._windows += 1
+    def _book(self) -> None:
+        """Add what was measured since the last time to the accounts it belongs to."""
+        since, self._since = self._since, Ledger()
+        self._window.add(since)
         if self._is_saving:
-            self._saving_steps += steps
-            self._saving_seconds += ran
-        elif self._windows <= 2:  # noqa: PLR2004  # the second window replaces the first, which holds the warm-up
-            self._step_seconds = ran / steps
-        else:
-            self._step_seconds = _smooth(self._step_seconds, ran / steps)
+            self._saving.add(since)
+        elif self._windows > 0:
+            self._usual.add(since)
 
     def forecast(self, *, steps_left: int, validations_left: int) -> float | None:
         """Return the seconds until the end, or None while nothing is known."""

@@ -26,8 +26,8 @@ class Task(Protocol):
     outputs: int
     """Size of the model's last layer."""
 
-    def draw(self, step: int, samples: int) -> NDArray[np.int64]:
-        """Draw what random changes the global batch of a step undergoes: [samples, any]."""
+    def draw(self, step: int) -> NDArray[np.int64]:
+        """Return what random changes the global batch of a step undergoes: [batch size, any]."""
         ...
 
     def weigh(self, ids: NDArray[np.int64]) -> float:

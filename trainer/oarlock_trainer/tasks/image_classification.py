@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import ClassWeights, Loss, LossName, MeanSubtraction
-from oarlock_trainer.augment import apply_augmentation, draw_augmentation
+from oarlock_trainer.augment import Draws, apply_augmentation
 from oarlock_trainer.datasets import StoredDataset
 from oarlock_trainer.errors import ConfigError
 
@@ -24,12 +24,15 @@ class ImageClassification:
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
         self.outputs = run.class_count
-        self._augment, self._seed = run.recipe.augment, run.recipe.seed
+        self._augment = run.recipe.augment
+        self._draws = Draws(self._augment, seed=run.recipe.seed, samples=run.recipe.batch_size or 1)
         self._label_smoothing = _check_loss(run.recipe.loss or Loss()).label_smoothing
         self._subtraction = run.recipe.mean_subtraction
         mean, deviation = _compute_normalisation(self._subtraction, dataset)
-        self._mean = torch.from_numpy(mean).to(device).permute(2, 0, 1)
-        self._inverse_deviation = torch.from_numpy(1.0 / deviation).to(device).permute(2, 0, 1)
+        # As long as a whole image: with channels last, a value for each channel would be spread out pixel by pixel.
+        shape = tuple(run.sample_shape)
+        self._mean = torch.from_numpy(np.broadcast_to(mean, shape).copy()).to(device)
+        self._inverse_deviation = torch.from_numpy(np.broadcast_to(1.0 / deviation, shape).copy()).to(device)
         self._description: dict[str, object] = {
             "layout": "NCHW",
             "channels": {1: "gray", 3: "rgb"}.get(run.sample_shape[2], str(run.sample_shape[2])),
@@ -38,8 +41,8 @@ class ImageClassification:
             "divide": deviation.flatten().tolist(),
         }
 
-    def draw(self, step: int, samples: int) -> NDArray[np.int64]:
-        return draw_augmentation(self._augment, seed=self._seed, step=step, samples=samples)
+    def draw(self, step: int) -> NDArray[np.int64]:
+        return self._draws.of_step(step)
 
     def weigh(self, ids: NDArray[np.int64]) -> float:
         return float(len(ids))
@@ -48,7 +51,7 @@ class ImageClassification:
         """Turn uint8 [N, H, W, C] into normalised float32 [N, C, H, W], which is channels-last in memory."""
         if draws is not None:
             samples = apply_augmentation(self._augment, samples, draws)
-        return (samples.permute(0, 3, 1, 2) - self._mean) * self._inverse_deviation
+        return samples.float().sub_(self._mean).mul_(self._inverse_deviation).permute(0, 3, 1, 2)
 
     def compute_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.cross_entropy(
