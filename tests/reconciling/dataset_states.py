@@ -32,8 +32,8 @@ def observe_dataset(*, spec: Mapping[str, Any] | None = None, **fields: Any) -> 
         "created": NOW,
         "spec": make_dataset_spec() if spec is None else spec,
     }
-    own = {name: fields.pop(name) for name in ("deleting", "finalizers") if name in fields}
-    values: dict[str, Any] = {"object": ObservedObject(**{**metadata, **own}), "status": DatasetStatus()}
+    own: dict[str, Any] = {name: fields.pop(name) for name in ("deleting", "finalizers") if name in fields}
+    values: dict[str, Any] = {"object": ObservedObject(**(metadata | own)), "status": DatasetStatus()}
     return ObservedImport(**{**values, **fields})
 
 
@@ -46,7 +46,7 @@ def plan_import(observed: ObservedImport, *, now: float = NOW) -> Plan:
 def begin_import(**fields: Any) -> ObservedImport:
     """A Dataset whose claim and import pod were just created."""
     fresh = observe_dataset(**fields)
-    claims: dict[str, ObservedClaim] = {"fashion-data": make_data_claim(), **fresh.claims}
+    claims = {"fashion-data": make_data_claim(), **fresh.claims}
     return replace(fresh, status=import_status(plan_import(fresh)), pods=(make_import_pod(),), claims=claims)
 
 

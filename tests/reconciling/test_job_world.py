@@ -107,7 +107,7 @@ class AnyHistory(RuleBasedStateMachine):
         assert not self.world.running(), "a job at rest has running pods"
 
 
-AnyHistory.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+AnyHistory.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestAnyHistory = AnyHistory.TestCase
 
 

@@ -7,9 +7,6 @@ from oarlock_api.contract import SCRATCH_MOUNT
 from oarlock_api.v1alpha1.pod_template import ExtraVolume, PodTemplate
 from oarlock_operator.manifests.metadata import Manifest, without_empty
 
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108  # a mount of the pod's own
-_TEMPORARY = "/tmp"  # noqa: S108  # likewise
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClaimMount:
@@ -20,6 +17,14 @@ class ClaimMount:
     read_only: bool
 
 
+_FOLDERS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("oarlock-scratch", SCRATCH_MOUNT, {}),
+    ("oarlock-tmp", "/tmp", {}),  # noqa: S108  # the root file system is read-only, and much code writes here
+    ("oarlock-shm", "/dev/shm", {"medium": "Memory"}),  # noqa: S108  # the default of 64 MiB is too small for NCCL
+)
+"""Folders that live as long as the pod: name, path, kind."""
+
+
 def build_volumes(mounts: Sequence[ClaimMount], template: PodTemplate) -> list[Manifest]:
     """Return the volumes: one a claim, even if it appears twice, since some drivers cannot attach one twice to a pod."""
     return [
@@ -27,37 +32,35 @@ def build_volumes(mounts: Sequence[ClaimMount], template: PodTemplate) -> list[M
             {"name": _volume_name(claim, mounts), "persistentVolumeClaim": {"claimName": claim}}
             for claim in dict.fromkeys(mount.claim for mount in mounts)
         ),
-        {"name": "oarlock-scratch", "emptyDir": {}},
-        {"name": "oarlock-tmp", "emptyDir": {}},
-        {"name": "oarlock-shm", "emptyDir": {"medium": "Memory"}},
-        *(_build_extra_volume(volume) for volume in _extra_volumes(template)),
+        *({"name": name, "emptyDir": kind} for name, _path, kind in _own_folders(template)),
+        *(_build_extra_volume(volume) for volume in template.volumes or ()),
     ]
 
 
 def build_volume_mounts(mounts: Sequence[ClaimMount], template: PodTemplate) -> list[Manifest]:
-    """Return where the volumes appear in the container. The root file system is read-only, so /tmp is a volume too."""
+    """Return where the volumes appear in the container."""
     return [
         *(
             {"name": _volume_name(mount.claim, mounts), "mountPath": mount.path, "readOnly": mount.read_only}
             for mount in mounts
         ),
-        {"name": "oarlock-scratch", "mountPath": SCRATCH_MOUNT},
-        {"name": "oarlock-tmp", "mountPath": _TEMPORARY},
-        {"name": "oarlock-shm", "mountPath": _SHARED_MEMORY},
+        *({"name": name, "mountPath": path} for name, path, _kind in _own_folders(template)),
         *(
             {"name": volume.name, "mountPath": volume.mount_path, "readOnly": volume.read_only}
-            for volume in _extra_volumes(template)
+            for volume in template.volumes or ()
         ),
     ]
+
+
+def _own_folders(template: PodTemplate) -> list[tuple[str, str, dict[str, str]]]:
+    """Return our folders, without one in whose place the user has a volume."""
+    taken = {volume.mount_path.rstrip("/") for volume in template.volumes or ()}
+    return [folder for folder in _FOLDERS if folder[1] not in taken]
 
 
 def _volume_name(claim: str, mounts: Sequence[ClaimMount]) -> str:
     claims = list(dict.fromkeys(mount.claim for mount in mounts))
     return f"oarlock-claim-{claims.index(claim)}"
-
-
-def _extra_volumes(template: PodTemplate) -> Sequence[ExtraVolume]:
-    return template.volumes or ()
 
 
 def _build_extra_volume(volume: ExtraVolume) -> Manifest:
