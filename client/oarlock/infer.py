@@ -5,6 +5,7 @@ other, with comments, to be kept and changed.
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH
 from oarlock_trainer.errors import TrainerError
 from oarlock_trainer.importing.folders import scan_folders
@@ -31,6 +33,7 @@ _SAMPLED_SIZES, _SAMPLED_PIXELS = 200, 24
 _LARGEST_SIDE = 64
 """Pixels to which larger images are made: what the built-in models are for."""
 _STEPS_WANTED = 2000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 5, 30
 _BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
 
 
@@ -107,7 +110,7 @@ def choose(folder: ImageFolder) -> Choices:
     epochs = round(_STEPS_WANTED * batch / samples)
     return Choices(
         model=_choose_model(side, is_gray=folder.is_gray),
-        epochs=min(60, max(5, epochs)),
+        epochs=min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, epochs)),
         batch_size=batch,
         shift=max(1, side // 14),
     )
@@ -199,20 +202,21 @@ def _describe_sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return f"{min(widths)}×{min(heights)} to {max(widths)}×{max(heights)} pixels"  # noqa: RUF001
 
 
-def format_manifests(folder: ImageFolder, choices: Choices, *, name: str) -> str:
-    """Return the manifests as YAML with comments that teach the fields. Pure."""
+def format_manifests(folder: ImageFolder, choices: Choices, *, file: Path) -> str:
+    """Return the manifests as YAML with comments that teach the fields; `file` is where they will be. Pure."""
+    name = file.stem
     channels = "gray" if folder.is_gray else "rgb"
-    shown = ", ".join(folder.classes[:8]) + (", …" if len(folder.classes) > 8 else "")  # noqa: PLR2004
+    shown = _shorten(", ".join(folder.classes[:8])) + (", …" if len(folder.classes) > 8 else "")  # noqa: PLR2004
     return f"""\
-# Made by `oarlock run` from {folder.root}
+# Made by `oarlock run` from {_shorten(str(folder.root))}
 # {folder.train_count:,} {"gray" if folder.is_gray else "colour"} images of {folder.sizes} in {len(folder.classes)} classes: {shown}
-# Change what you like and run it again: oarlock run {name}.yaml
+# Change what you like and run it again: oarlock run {_shorten(str(file))}
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata:
   name: {name}-images
   annotations:
-    oarlock.dev/local-folder: {_quote(str(folder.root))}   # on a cluster, a claim that holds the images takes its place
+    {format_folder_line(folder.root)}   # on a cluster, a claim that holds the images takes its place
 spec:
   accessModes: [ReadOnlyMany]
   resources: {{requests: {{storage: 1Gi}}}}
@@ -250,6 +254,11 @@ spec:
 """
 
 
+def format_folder_line(root: Path) -> str:
+    """Return the line by which manifests made for a folder are recognised."""
+    return f"{LOCAL_FOLDER_ANNOTATION}: {_quote(str(root.absolute()))}"
+
+
 def _format_split(folder: ImageFolder) -> str:
     if not folder.splits:
         return "    validation: 0.25         # of every class"
@@ -258,5 +267,10 @@ def _format_split(folder: ImageFolder) -> str:
 
 
 def _quote(text: str) -> str:
-    """Return a YAML scalar for any text."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """Return a YAML scalar for any text: JSON's form of it is one."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _shorten(text: str) -> str:
+    """Return a text that fits into a comment."""
+    return " ".join(text.split())

@@ -85,7 +85,8 @@ def _run(request: Request, console: Console) -> int:
         runs=request.runs,
         overrides=[parse_override(text) for text in request.overrides],
         claims=request.claims,
-        fresh=request.fresh and not request.dry_run,
+        fresh=request.fresh,
+        save=not request.dry_run,
         tell=lambda text: _tell(console, text) if request.quiet < 1 else None,
     )
     machine = observe_machine(find_gpus())

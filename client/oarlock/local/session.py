@@ -5,6 +5,7 @@ The controller is the operator's own, so that what happens here is what happens 
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from oarlock.local.runs_folder import RunsFolder
 from oarlock_api.contract import DEFAULT_STATUS_PORT
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.controller import Controller
+from oarlock_operator.names import data_folder
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.settings import Settings
 
@@ -31,8 +33,8 @@ _RETRY_SECONDS = 0.25
 class LocalSession:
     """What can be done while the cluster is at work."""
 
-    def __init__(self, cluster: LocalCluster, background: Sequence[asyncio.Task[None]]) -> None:
-        self._cluster = cluster
+    def __init__(self, runs: RunsFolder, cluster: LocalCluster, background: Sequence[asyncio.Task[None]]) -> None:
+        self._runs, self._cluster = runs, cluster
         self._background = background
 
     def find(self, reference: Reference) -> Object | None:
@@ -50,7 +52,10 @@ class LocalSession:
         await self._cluster.apply({**known, "spec": {**known["spec"], "runPolicy": policy}})
 
     async def delete(self, reference: Reference) -> None:
-        """Delete an object and wait until it and all that belonged to it are gone; data on volumes stays."""
+        """Delete an object and wait until it and all that belonged to it are gone.
+
+        Checkpoints and models stay; what a Dataset imported goes, since it can be imported again.
+        """
         known = self.find(reference)
         if known is None:
             return
@@ -58,6 +63,19 @@ class LocalSession:
         await self._cluster.delete(reference, uid=uid)
         while self.find(reference) is not None or await self._find_dependents(uid):
             await self.wait(_RETRY_SECONDS)
+        if claim := known.get("status", {}).get("claim") if reference.kind == "Dataset" else None:
+            imported = self._runs.claim(reference.namespace, claim) / data_folder(reference.name, uid)
+            await asyncio.to_thread(shutil.rmtree, imported, ignore_errors=True)
+
+    async def list_unfinished_jobs(self, dataset: Reference) -> list[str]:
+        """Return the names of the jobs that still need a Dataset."""
+        jobs = await self._cluster.list("TrainingJob", namespace=dataset.namespace)
+        return [
+            job["metadata"]["name"]
+            for job in jobs
+            if job["spec"]["dataset"]["name"] == dataset.name
+            and job.get("status", {}).get("phase") not in FINISHED_JOB_PHASES
+        ]
 
     async def _find_dependents(self, uid: str) -> list[Object]:
         pods = await self._cluster.list("Pod")
@@ -108,7 +126,7 @@ async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[Loca
         asyncio.create_task(controller.run(), name="the controller"),
     ]
     try:
-        yield LocalSession(cluster, background)
+        yield LocalSession(runs, cluster, background)
     finally:
         # The controller first: it must not answer the end of the pods with new ones.
         for task in reversed(background):

@@ -96,16 +96,28 @@ def _list_manifests(folder: Path) -> list[Path]:
     )
 
 
-def read_manifests(paths: Iterable[Path], *, overrides: Sequence[Override] = ()) -> list[Manifest]:
+def read_manifests(
+    paths: Iterable[Path], *, overrides: Sequence[Override] = (), texts: Mapping[Path, str] | None = None
+) -> list[Manifest]:
     """Read and check all manifests in files and folders.
+
+    Args:
+        paths: files and folders.
+        overrides: values of the command line, put in before anything is checked.
+        texts: contents of files that are not saved yet.
 
     Raises:
         ManifestsError: with everything that is wrong, by file and line.
     """
     manifests: list[Manifest] = []
     problems: list[Problem] = []
-    for file in find_files(paths):
+    texts = texts or {}
+    for file in find_files(path for path in paths if path not in texts):
         read, wrong = _read_file(file)
+        manifests += read
+        problems += wrong
+    for file, text in texts.items():
+        read, wrong = _read_text(file, text)
         manifests += read
         problems += wrong
     changed, wrong = _override_all(manifests, overrides)
@@ -125,6 +137,10 @@ def _read_file(file: Path) -> tuple[list[Manifest], list[Problem]]:
         return [], [_at_file(file, "must be UTF-8 text", found=f"byte {error.start}", remedy="save it as UTF-8")]
     except OSError as error:
         return [], [_at_file(file, "must be readable", found=error.strerror or "", remedy="check its permissions")]
+    return _read_text(file, text)
+
+
+def _read_text(file: Path, text: str) -> tuple[list[Manifest], list[Problem]]:
     documents = list(parse_documents(text))
     if not documents:
         return [], [_at_file(file, "must hold a manifest", remedy="write one, or remove the file")]

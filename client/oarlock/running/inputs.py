@@ -1,12 +1,12 @@
 """From what is named on the command line to manifests in order: files, folders of manifests, folders of images."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from oarlock.infer import choose, derive_name, format_manifests, observe_folder
+from oarlock.infer import choose, derive_name, format_folder_line, format_manifests, observe_folder
 from oarlock.local.object_store import Object, read_objects
 from oarlock.local.runs_folder import RunsFolder
-from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock.manifests.overrides import Override
 from oarlock.manifests.problems import ManifestsError
 from oarlock.manifests.reading import Manifest, read_manifests
@@ -32,23 +32,30 @@ def _holds_manifests(folder: Path) -> bool:
 
 
 def read_inputs(
-    paths: Iterable[Path],
+    paths: Sequence[Path],
     *,
     runs: RunsFolder,
     overrides: Sequence[Override] = (),
     claims: Sequence[str] = (),
     fresh: bool = False,
+    save: bool = True,
     tell: Callable[[str], None] = lambda _: None,
 ) -> list[Manifest]:
-    """Return the manifests to run, in order; for a folder of images they are inferred, told and saved first.
+    """Return the manifests to run, in order; for a folder of images they are inferred and told first.
+
+    `save` keeps what was inferred in the runs folder, and `fresh` infers again what was kept.
 
     Raises:
         ManifestsError: with everything that is wrong.
         UnsuitableFolderError: if a folder of images cannot be trained on.
         DamagedStoreError: if the runs folder is damaged.
     """
-    files = [infer_manifests(path, runs, fresh=fresh, tell=tell) if is_image_folder(path) else path for path in paths]
-    manifests = [*build_claims(claims), *read_manifests(files, overrides=overrides)]
+    drafts = {path: infer_manifests(path, runs, fresh=fresh, tell=tell) for path in paths if is_image_folder(path)}
+    for draft in drafts.values() if save else ():
+        _save(draft, runs, tell)
+    files = [drafts[path].file if path in drafts else path for path in paths]
+    texts = {draft.file: draft.text for draft in drafts.values()}
+    manifests = [*build_claims(claims), *read_manifests(files, overrides=overrides, texts=texts)]
     manifests = settle_claims(manifests)
     known = {
         (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in list_known(runs)
@@ -64,24 +71,41 @@ def list_known(runs: RunsFolder) -> list[Object]:
     return list(read_objects(runs.store))
 
 
-def infer_manifests(root: Path, runs: RunsFolder, *, fresh: bool, tell: Callable[[str], None]) -> Path:
-    """Return the file with the manifests for a folder of images: the one of before, which the user may have changed, or a new one."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """The manifests for a folder of images."""
+
+    file: Path
+    """Where they are, or will be."""
+    text: str
+
+
+def infer_manifests(root: Path, runs: RunsFolder, *, fresh: bool, tell: Callable[[str], None]) -> Draft:
+    """Return the manifests for a folder of images: those of before, which the user may have changed, or new ones."""
     file = _find_manifest_file(root, runs)
     if file.exists() and not fresh:
         tell(f"Using {file} from before; --fresh looks at the images anew.")
-        return file
+        return Draft(file=file, text=file.read_text())
     folder = observe_folder(root)
-    text = format_manifests(folder, choose(folder), name=file.stem)
-    runs.prepare()
-    file.write_text(text)
+    text = format_manifests(folder, choose(folder), file=file)
     tell(text)
-    tell(f"Saved as {file}.")
-    return file
+    return Draft(file=file, text=text)
+
+
+def _save(draft: Draft, runs: RunsFolder, tell: Callable[[str], None]) -> None:
+    if draft.file.exists() and draft.file.read_text() == draft.text:
+        return
+    runs.prepare()
+    if draft.file.exists():  # the user may have changed it
+        kept = draft.file.replace(draft.file.with_suffix(".yaml.before"))
+        tell(f"Kept the manifests of before as {kept}.")
+    draft.file.write_text(draft.text)
+    tell(f"Saved as {draft.file}.")
 
 
 def _find_manifest_file(root: Path, runs: RunsFolder) -> Path:
     """Return where the manifests of a folder are, or will be; folders of equal names do not share one."""
     plain = runs.root / f"{derive_name(root)}.yaml"
-    if not plain.exists() or f'{LOCAL_FOLDER_ANNOTATION}: "{root.absolute()}"' in plain.read_text():
+    if not plain.exists() or format_folder_line(root) in plain.read_text():
         return plain
     return runs.root / f"{derive_name(root, taken=[plain.stem])}.yaml"

@@ -10,11 +10,13 @@ from typing import Any
 from oarlock.fit import fit_job
 from oarlock.local.machine import Machine
 from oarlock.local.session import LocalSession, reference_of
+from oarlock.manifests.problems import ManifestsError, Problem
 from oarlock.manifests.reading import Manifest
 from oarlock.running.changes import ASKED_ANNOTATION, format_asked
 from oarlock.running.interrupts import KILLING, StopRequests
 from oarlock.running.outcomes import EXIT_CODES, EXIT_SUCCESS, End, Outcome
 from oarlock.running.screen import Screen
+from oarlock_api.findings import Finding
 from oarlock_operator.reconcile.plans import Reference
 
 Object = dict[str, Any]
@@ -57,10 +59,32 @@ class Runner:
         return outcomes
 
     async def clear(self, manifests: Sequence[Manifest]) -> None:
-        """Delete what is there of the manifests, what depends on others first. Volumes stay."""
+        """Delete what is there of the manifests, what depends on others first. Checkpoints and models stay.
+
+        Raises:
+            ManifestsError: if a job that is not among the manifests still needs one of their Datasets.
+        """
+        problems = [problem for manifest in manifests for problem in await self._find_holders(manifest, manifests)]
+        if problems:
+            raise ManifestsError(problems)
         for manifest in reversed(manifests):
             if manifest.kind != "PersistentVolumeClaim":
                 await self._session.delete(reference_of(manifest.body))
+
+    async def _find_holders(self, manifest: Manifest, manifests: Sequence[Manifest]) -> list[Problem]:
+        if manifest.kind != "Dataset":
+            return []
+        ours = {each.name for each in manifests if each.kind == "TrainingJob" and each.namespace == manifest.namespace}
+        holders = set(await self._session.list_unfinished_jobs(reference_of(manifest.body))) - ours
+        if not holders:
+            return []
+        finding = Finding(
+            path="metadata.name",
+            rule="must name a Dataset that no other unfinished job needs, to begin anew",
+            found=f"{manifest.name}, which {', '.join(sorted(holders))} trains on",
+            remedy="finish that job first, or give this Dataset another name",
+        )
+        return [Problem(place=manifest.place_of("metadata.name"), finding=finding)]
 
     async def _run_one(self, manifest: Manifest) -> Outcome:
         began = self._clock()

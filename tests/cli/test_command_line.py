@@ -1,0 +1,165 @@
+"""The command as people start it: help, checks, refusals, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from oarlock.local.object_store import ObjectStore
+
+MANIFESTS = """\
+apiVersion: oarlock.dev/v1alpha1
+kind: Dataset
+metadata: {name: digits}
+spec: {source: {package: {name: x, version: '1', path: y.csv}}, layout: {csv: {}}}
+---
+apiVersion: oarlock.dev/v1alpha1
+kind: TrainingJob
+metadata: {name: lenet}
+spec:
+  dataset: {name: digits}
+  model: {name: lenet}
+"""
+
+
+def oarlock(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-c", "from oarlock.cli import main; main()", *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    path = tmp_path / "digits.yaml"
+    path.write_text(MANIFESTS)
+    return path
+
+
+def test_help_teaches_with_examples(tmp_path: Path) -> None:
+    for words in (["--help"], ["-h"], []):
+        text = oarlock(tmp_path, *words).stdout
+        assert all(command in text for command in ("run", "validate", "list", "status", "logs"))
+    text = oarlock(tmp_path, "run", "--help").stdout
+    for words in ("oarlock run examples/mnist/", "--dry-run", "--set", "Ctrl-C", "75 suspended"):
+        assert words in text
+
+
+def test_version_is_printed(tmp_path: Path) -> None:
+    assert oarlock(tmp_path, "--version").stdout.startswith("oarlock 0.")
+
+
+def test_torch_is_not_loaded_when_only_help_is_wanted(tmp_path: Path) -> None:
+    script = "import sys; from oarlock.cli import app; assert not {'torch', 'numpy', 'kubernetes', 'kopf'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+def test_valid_manifests_are_named_by_line(tmp_path: Path, manifests: Path) -> None:
+    result = oarlock(tmp_path, "validate", str(manifests))
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"{manifests}:7: TrainingJob lenet is valid" in result.stdout
+
+
+def test_problems_go_to_standard_error_with_exit_code_2(tmp_path: Path, manifests: Path) -> None:
+    manifests.write_text(MANIFESTS.replace("model: {name: lenet}", "modle: {name: lenet}"))
+    for command in (["validate"], ["run"], ["run", "--dry-run"]):
+        result = oarlock(tmp_path, *command, "digits.yaml")
+
+        assert (result.returncode, result.stdout) == (2, "")
+        assert "digits.yaml:11: spec.modle is not a field\n    → did you mean model?" in result.stderr
+        assert "nothing was done" in result.stderr
+    assert not (tmp_path / "oarlock-runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: the file must be there"),
+        (["run", "digits.yaml", "--set", "epochs=3"], "--set needs [KIND[/NAME]:]spec.PATH=VALUE"),
+        (
+            ["run", "digits.yaml", "--set", "spec.recipe.epochs=many"],
+            "--set spec.recipe.epochs=many: spec.recipe.epochs",
+        ),
+        (["run", "digits.yaml", "-o", "xml"], "must be text or json"),
+        (["run", "digits.yaml", "--nodes", "0"], "--nodes"),
+        (["run", "empty"], "holds no class folders"),
+        (["run", "digits.yaml", "--claim", "raw=nowhere"], "must name a folder that is there"),
+    ],
+)
+def test_wrong_command_is_refused_with_a_reason(
+    tmp_path: Path, manifests: Path, words: list[str], message: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = oarlock(tmp_path, *words)
+
+    assert result.returncode == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+    assert "Traceback" not in result.stderr
+
+
+def test_dry_run_shows_the_job_resolved_and_what_waits_for_the_data(tmp_path: Path, manifests: Path) -> None:
+    result = oarlock(tmp_path, "run", "--dry-run", "digits.yaml", "--set", "spec.workers.nodes=4")
+
+    assert result.returncode == 0
+    for words in (
+        "# fitted: workers.nodes: 4 → 1",
+        "  epochs: 30.0",
+        "    learningRate: 0.001",
+        "  batchSize: decided when the data is imported",
+        "steps: decided when the data is imported",
+    ):
+        assert words in result.stdout
+    assert not (tmp_path / "oarlock-runs").exists()
+
+
+def test_dry_run_as_json_is_for_programs(tmp_path: Path, manifests: Path) -> None:
+    (job,) = json.loads(oarlock(tmp_path, "run", "--dry-run", "digits.yaml", "-o", "json").stdout)
+
+    assert job["name"] == "lenet"
+    assert job["run"]["recipe"]["optimizer"]["name"] == "adamw"
+    assert "steps" in job["undecided"]
+
+
+def test_dry_run_uses_the_data_when_it_is_imported(tmp_path: Path, manifests: Path) -> None:
+    status = {
+        "version": "abc",
+        "counts": {"train": 750, "validation": 250},
+        "sampleShape": [28, 28, 1],
+        "classCount": 10,
+    }
+    store = ObjectStore(tmp_path / "oarlock-runs/.cluster")
+    metadata = {"name": "digits", "namespace": "default", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    store.put({"kind": "Dataset", "metadata": metadata, "spec": {}, "status": status})
+    result = oarlock(tmp_path, "run", "--dry-run", "digits.yaml")
+
+    assert "batchSize: 75\n" in result.stdout
+    assert "steps: 300\n" in result.stdout
+    store.close()
+
+
+def test_second_command_is_refused_with_the_first_ones_pid(tmp_path: Path, manifests: Path) -> None:
+    store = ObjectStore(tmp_path / "oarlock-runs/.cluster")
+    result = oarlock(tmp_path, "run", "digits.yaml")
+
+    assert result.returncode == 1
+    assert f"is in use by process {os.getpid()}. Wait for it, or work in another folder with --runs" in " ".join(
+        result.stderr.split()
+    )
+    store.close()
+
+
+def test_empty_list_says_how_to_begin(tmp_path: Path) -> None:
+    result = oarlock(tmp_path, "list")
+
+    assert (result.returncode, "oarlock run FOLDER" in result.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["status", "logs"])
+def test_unknown_name_is_refused_with_those_there_are(tmp_path: Path, command: str) -> None:
+    result = oarlock(tmp_path, command, "nobody")
+
+    assert result.returncode == 1
+    assert "there is no nobody in oarlock-runs; there is nothing" in result.stderr

@@ -1,0 +1,148 @@
+"""`oarlock run` for real: a folder of images becomes a model, whatever interrupts it, and nothing outlives it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from local.local_scene import find_processes_of
+from PIL import Image
+
+pytestmark = pytest.mark.train
+
+_PATIENCE_SECONDS = 120
+_LONG = ["--set", "spec.model.name=mlp", "--set", "spec.recipe.epochs=60", "--set", "spec.checkpoints.every.steps=100"]
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    """Make 80 images of squares and stripes."""
+    random = np.random.default_rng(0)
+    for number in range(80):
+        pixels = random.integers(0, 100, (8, 8), dtype=np.uint8)
+        name = "squares" if number % 2 else "stripes"
+        pixels[(slice(2, 6), slice(2, 6)) if number % 2 else slice(None, None, 2)] += 120
+        (tmp_path / "shapes" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "shapes" / name / f"{number}.png")
+    return tmp_path / "shapes"
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "from oarlock.cli import main; main()", "run", *words]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    process = start(folder, *words)
+    output, _ = process.communicate(timeout=_PATIENCE_SECONDS)
+    return process.returncode, output
+
+
+def read_job(folder: Path) -> dict[str, Any]:
+    for path in (folder / "oarlock-runs/.cluster/objects/TrainingJob/default").glob("[!.]*.json"):
+        job: dict[str, Any] = json.loads(path.read_text())
+        return job
+    return {}
+
+
+def wait_for(process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not holds():
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def find_pods(folder: Path) -> list[psutil.Process]:
+    """Return the living processes of every pod that the local cluster has known."""
+    pods = (json.loads(path.read_text()) for path in folder.glob("oarlock-runs/.cluster/objects/Pod/*/[!.]*.json"))
+    return [process for pod in pods for process in find_processes_of(pod["metadata"]["uid"])]
+
+
+def safe_step(folder: Path) -> int:
+    checkpoint = read_job(folder).get("status", {}).get("checkpoint") or {}
+    return int((checkpoint.get("latest") or {"step": 0})["step"])
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert not find_pods(tmp_path)
+
+
+def test_folder_of_images_becomes_a_model(tmp_path: Path, shapes: Path) -> None:
+    code, output = run(tmp_path, "shapes", "--set", "spec.recipe.epochs=3")
+
+    assert code == 0, output
+    assert "✓ shapes-mlp is trained: 3 epochs" in output or "✓ shapes-resnet is trained: 3 epochs" in output
+    model = next((tmp_path / "oarlock-runs/jobs").glob("*/export/model.safetensors"))
+    assert str(model.relative_to(tmp_path)) in output
+    assert model.stat().st_size > 1000
+    assert (tmp_path / "oarlock-runs/shapes.yaml").exists()
+
+    code, output = run(tmp_path, "shapes", "--set", "spec.recipe.epochs=3", "-qq", "-o", "json")
+    report = json.loads(output)
+    assert (code, [entry["end"] for entry in report["objects"]]) == (0, ["already", "already"])
+    assert Path(report["objects"][1]["model"]).samefile(model)
+
+    code, output = run(tmp_path, "shapes", "--set", "spec.recipe.epochs=4")
+    assert code == 2
+    assert "--set spec.recipe.epochs=4: spec.recipe.epochs must stay 3" in output
+
+
+def test_run_goes_on_where_it_was_when_ctrl_c_and_sigkill_interrupt_it(tmp_path: Path, shapes: Path) -> None:
+    first = start(tmp_path, "shapes", *_LONG)
+    wait_for(first, lambda: safe_step(tmp_path) > 0)
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=_PATIENCE_SECONDS)
+    suspended_at = safe_step(tmp_path)
+    assert (first.returncode, read_job(tmp_path)["status"]["phase"]) == (75, "Suspended"), output
+    assert f"step {suspended_at:,} is safe" in output
+    assert not find_pods(tmp_path)
+
+    second = start(tmp_path, "shapes", *_LONG)
+    wait_for(second, lambda: safe_step(tmp_path) > suspended_at)
+    assert find_pods(tmp_path)
+    second.kill()
+    second.communicate()
+    deadline = time.monotonic() + 5
+    while find_pods(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not find_pods(tmp_path)
+
+    code, output = run(tmp_path, "shapes", *_LONG)
+    job = read_job(tmp_path)
+    assert (code, job["status"]["phase"]) == (0, "Succeeded"), output
+    assert "goes on from the checkpoint of step" in output
+    assert job["status"]["countedRestarts"] == 0
+    steps = [json.loads(line)["step"] for line in _list_steps(tmp_path)]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def _list_steps(folder: Path) -> list[str]:
+    (log,) = (folder / "oarlock-runs/jobs").glob("*/log.jsonl")
+    return [line for line in log.read_text().splitlines() if '"kind":"step"' in line]
+
+
+def test_black_box_is_shown_when_training_fails(tmp_path: Path, shapes: Path) -> None:
+    for path in (shapes / "squares").iterdir():
+        path.write_bytes(path.read_bytes()[:40])
+    for path in list((shapes / "stripes").iterdir())[:-4]:
+        path.unlink()
+    code, output = run(tmp_path, "shapes")
+
+    assert code == 1, output
+    assert "✗ shapes failed: Data" in output
+    assert "remedy" in output
+    assert "oarlock-runs/logs/default/shapes-" in output
