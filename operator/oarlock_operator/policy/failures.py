@@ -8,6 +8,7 @@ from oarlock_api.contract import CAUSES_BY_EXIT_CODE, EXIT_SUSPENDED, Cause, Out
 from oarlock_api.v1alpha1.status import FailureRecord
 from oarlock_operator.policy.bounds import fit_failure
 from oarlock_operator.policy.causes import CONSEQUENCES, OperatorCause
+from oarlock_operator.policy.restarts import BUDGETS
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.observed import ObservedPod
 
@@ -128,7 +129,8 @@ def _by_record(pod: ObservedPod) -> str | None:
     if record is None:
         return None
     if record.failure:
-        return str(record.failure.get("cause") or Cause.UNKNOWN)
+        said = record.failure.get("cause")
+        return str(said) if said in BUDGETS else Cause.UNKNOWN
     if record.outcome == Outcome.SUPERSEDED:
         return Cause.SUPERSEDED
     if record.outcome == Outcome.SUSPENDED:
