@@ -88,23 +88,30 @@ class _WatchedRecord(RankRecord):
     phases: list[PodPhase]
     stop: StopRequest
     stop_at: int | None = None
+    stop_in: PodPhase | None = None
 
     def beat(self, phase: PodPhase, *, step: int | None = None, position: int | None = None) -> None:
         super().beat(phase, step=step, position=position)
         known = self.__dict__.setdefault("phases", [])
         if not known or known[-1] is not phase:
             known.append(phase)
-        if self.stop_at is not None and step == self.stop_at:
+        if (self.stop_at is not None and step == self.stop_at) or (self.stop_in is not None and phase is self.stop_in):
             self.stop.received = "SIGTERM"
 
 
-def run_trainer(environment: dict[str, str], stop_at: int | None = None, stopped_rank: int = 0) -> Story:
-    """Train in this process, which is one rank; ask `stopped_rank` to stop at a step."""
+def run_trainer(
+    environment: dict[str, str],
+    *,
+    stop_at: int | None = None,
+    stop_in: PodPhase | None = None,
+    stopped_rank: int = 0,
+) -> Story:
+    """Train in this process, which is one rank; ask `stopped_rank` to stop at a step or in a phase."""
     stop = StopRequest()
     record = _WatchedRecord.from_environment()
     record.stop = stop
     if int(os.environ["RANK"]) == stopped_rank:
-        record.stop_at = stop_at
+        record.stop_at, record.stop_in = stop_at, stop_in
     config = read_config({**os.environ, **environment}, cpus=1)
     outcome = train(config, record, stop)
     return Story(outcome=outcome, facts=record._facts, phases=record.phases)
@@ -138,6 +145,12 @@ def read_log(run_dir: Path, kind: str) -> list[dict[str, Any]]:
     """Return the lines of one kind of the run log."""
     lines = [json.loads(line) for line in (run_dir / "log.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == kind]
+
+
+def read_validations(run_dir: Path) -> list[tuple[int, str, float]]:
+    """Return step, loss with all its bits, and accuracy of every validation."""
+    lines = read_log(run_dir, "validation")
+    return [(line["step"], float(line["validation/loss"]).hex(), line["validation/accuracy"]) for line in lines]
 
 
 def read_losses(run_dir: Path) -> dict[int, str]:

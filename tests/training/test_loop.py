@@ -7,11 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from training.forked_ranks import RankFailedError
-from training.small_runs import CLASSES, COUNTS, make_run, read_log, read_losses, train_run, write_small_dataset
+from training.small_runs import (
+    CLASSES,
+    COUNTS,
+    make_run,
+    read_log,
+    read_losses,
+    read_validations,
+    train_run,
+    write_small_dataset,
+)
 
 from oarlock_api.contract import Outcome, PodPhase
+from oarlock_api.v1alpha1.training_job import Model
+from oarlock_trainer.datasets import open_dataset
+from oarlock_trainer.models import build_model
 
 
 def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tmp_path: Path) -> None:
@@ -45,7 +58,23 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
     assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
     assert 5 <= stopped_after < 14
     assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
+    assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
     assert read_weights(tmp_path / "parts") == read_weights(tmp_path / "whole")
+
+
+def test_a_long_validation_is_broken_off_when_the_run_is_to_stop_and_done_when_it_resumes(tmp_path: Path) -> None:
+    """150 samples, four at once: the ranks ask one another in between whether to stop."""
+    version = write_small_dataset(tmp_path / "data", validation=150)
+    run = make_run(version, model="mlp", steps=8, recipe={"batchSize": 17, "microBatchSize": 1})
+    train_run(run, tmp_path, name="whole")
+
+    suspended = train_run(run, tmp_path, name="parts", stop_in=PodPhase.VALIDATING)
+    validated = read_validations(tmp_path / "parts")
+    resumed = train_run(run, tmp_path, name="parts")
+
+    assert (suspended.outcome, resumed.outcome, validated) == (Outcome.SUSPENDED, Outcome.SUCCEEDED, [])
+    assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
+    assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
 
 
 def read_weights(run_dir: Path) -> dict[str, list[float]]:
@@ -82,8 +111,24 @@ def test_the_best_model_is_exported_when_a_later_one_is_worse(
     best = accuracies.index(max(accuracies)) + 1
     description = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
     assert best < 12
+    assert evaluate_export(tmp_path / "run" / "export", tmp_path / "data") == pytest.approx(max(accuracies))
     assert (description["exported"]["checkpoint"], description["exported"]["step"]) == ("best", best)
     assert description["exported"]["metric"] == max(accuracies)
+
+
+def evaluate_export(export: Path, data: Path) -> float:
+    """Use the exported model as a stranger would, by what `model.json` says, and return its validation accuracy."""
+    description = json.loads((export / "model.json").read_text())
+    height, width, channels = description["sampleShape"]
+    model = build_model(Model.from_wire(description["model"]), (height, width, channels), len(description["classes"]))
+    model.load_state_dict(load_file(export / description["weights"]["file"]))
+    split = open_dataset(data).split("validation")
+    images, labels = split.gather(np.arange(len(split)))
+    preprocessing = description["preprocessing"]
+    inputs = (images - np.float32(preprocessing["subtract"])) / np.float32(preprocessing["divide"])
+    with torch.no_grad():
+        outputs = model.eval()(torch.from_numpy(inputs).permute(0, 3, 1, 2))
+    return float((outputs.argmax(dim=1).numpy() == labels).mean())
 
 
 def test_the_last_model_is_exported_when_there_is_nothing_to_validate(tmp_path: Path) -> None:
