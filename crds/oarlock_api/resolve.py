@@ -105,14 +105,22 @@ def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
 
     `runPolicy` may change at any time and is not compared.
     """
-    return _first_difference("spec", run.accepted, accepted_part(spec))
+    return _first_difference("spec", _with_defaults(run.accepted), _with_defaults(accepted_part(spec)))
 
 
 def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
-    """Return the part of a spec that is frozen when a job is accepted."""
-    wire = spec.to_wire()
+    """Return the part of a spec that is frozen when a job is accepted.
+
+    Defaults are left out, so that an operator that knows one more field does not take every job for a changed one.
+    """
+    wire = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     wire.pop("runPolicy", None)
     return wire
+
+
+def _with_defaults(accepted: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in today's defaults on both sides of a comparison."""
+    return TrainingJobSpec.from_wire(accepted).to_wire()
 
 
 def first_difference(path: str, before: Any, after: Any) -> Finding | None:

@@ -172,10 +172,14 @@ class Controller:
             return "gone"
         plan = self._plan(gathered)
         if plan.confirm:
+            before = gathered.observed.object.resource_version
             await self._applier.read_live([*plan.confirm, *self.store.lost_nodes_of(key)], key=key)
             gathered = await self._gatherer.gather(key, confirmed=True)
             if gathered is None:
                 return "gone"
+            if gathered.observed.object.resource_version != before:
+                # The plan may have asked for the pods of another attempt than the object now speaks of.
+                raise ConflictError("the object changed while it was confirmed", reference=key)
             plan = self._plan(gathered)
             if plan.confirm:
                 raise PlanError(f"planning {describe(key)} asks to confirm {plan.confirm} again")

@@ -1,6 +1,6 @@
 """From the store, live reads, reports and refusals to what planning is given for one key."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -106,11 +106,18 @@ class Gatherer:
             pods=_observed(seen),
             claims=self._find_claims(key, claims, read),
             report=self.progress.report(key),
-            holders=tuple(user.name for user in self.store.users_of(key)),
+            holders=tuple(self._find_holders(key, is_deleting="deletionTimestamp" in raw["metadata"])),
             lost_nodes=self._lost_nodes(seen),
             refusals=dict(self.refusals.get(key, {})),
             confirmed=confirmed,
         )
+
+    def _find_holders(self, dataset: Reference, *, is_deleting: bool) -> Iterator[str]:
+        """Yield the jobs that hold a Dataset: once it is to go, only those that have begun, since the others wait for it."""
+        for user in self.store.users_of(dataset):
+            job = self.store.load(user)
+            if job is not None and (not is_deleting or (job.get("status") or {}).get("run")):
+                yield user.name
 
     def _pods_of(self, key: Reference, read: Iterable[Any]) -> list[SeenPod]:
         """Pods made for a key, and strangers that hold its names."""

@@ -109,7 +109,7 @@ async def _stream(
                 async with asyncio.timeout(_SILENCE_SECONDS):
                     line = await anext(lines, None)
             except TimeoutError:
-                _log.info("the watch of %s was silent for %d s, beginning anew", resource.plural, _SILENCE_SECONDS)
+                _log.debug("the watch of %s was silent for %d s, beginning anew", resource.plural, _SILENCE_SECONDS)
                 return
             if line is None:
                 return
