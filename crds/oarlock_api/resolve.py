@@ -105,7 +105,8 @@ def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
 
     `runPolicy` may change at any time and is not compared.
     """
-    return _first_difference("spec", _with_defaults(run.accepted), _with_defaults(accepted_part(spec)))
+    accepted = TrainingJobSpec.from_wire(run.accepted)  # with today's defaults, as the other side has them
+    return _first_difference("spec", comparable_part(accepted), comparable_part(spec))
 
 
 def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
@@ -118,9 +119,9 @@ def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
     return wire
 
 
-def _with_defaults(accepted: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in today's defaults on both sides of a comparison."""
-    return TrainingJobSpec.from_wire(accepted).to_wire()
+def comparable_part(spec: TrainingJobSpec) -> dict[str, Any]:
+    """Return the part of a spec that is frozen when a job is accepted, in the one form that equal specs have."""
+    return {key: value for key, value in spec.to_wire().items() if key != "runPolicy"}
 
 
 def first_difference(path: str, before: Any, after: Any) -> Finding | None:

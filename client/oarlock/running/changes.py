@@ -9,7 +9,7 @@ from typing import Any
 
 from oarlock.local.volumes import find_user_folder
 from oarlock_api.findings import Finding
-from oarlock_api.resolve import accepted_part, first_difference
+from oarlock_api.resolve import comparable_part, first_difference
 from oarlock_api.v1alpha1 import DatasetSpec, TrainingJobSpec
 
 ASKED_ANNOTATION = "oarlock.dev/local-spec"
@@ -54,5 +54,5 @@ def _find_moved_folder(known: Object, body: Object) -> Finding | None:
 def _comparable(kind: str, spec: Object) -> dict[str, Any]:
     """Return a spec in the one form that equal specs have."""
     if kind == "TrainingJob":
-        return accepted_part(TrainingJobSpec.from_wire(spec))
+        return comparable_part(TrainingJobSpec.from_wire(spec))
     return DatasetSpec.from_wire(spec).to_wire() if kind == "Dataset" else dict(spec)
