@@ -95,7 +95,7 @@ async def test_claim_and_scratch_are_folders_when_the_pod_writes_through_its_var
         {"name": "scratch", "emptyDir": {}},
     ]
     mounts = [{"name": "data", "mountPath": "/oarlock/data"}, {"name": "scratch", "mountPath": "/oarlock/scratch"}]
-    script = f"mkdir -p $TMPDIR ${DATA_DIR_ENV} && echo hi >${DATA_DIR_ENV}/x && echo -n bye >${TERMINATION_LOG_ENV}"
+    script = f"mkdir -p $TMPDIR ${DATA_DIR_ENV} && echo $TMPDIR && echo hi >${DATA_DIR_ENV}/x && echo -n bye >${TERMINATION_LOG_ENV}"
     async with open_scene(tmp_path) as scene:
         reference = await scene.create(make_pod(script, env=env, volumes=volumes, container={"volumeMounts": mounts}))
         await asyncio.sleep(0.3)
@@ -105,7 +105,7 @@ async def test_claim_and_scratch_are_folders_when_the_pod_writes_through_its_var
 
         assert container_state(pod)["terminated"]["message"] == "bye"
         assert (tmp_path / "volumes/default/digits/fashion/x").read_text() == "hi\n"
-        await wait_until(lambda: bool(list(tmp_path.glob("pods/*/scratch/tmp"))))
+        assert scene.log(reference).startswith(f"{tmp_path}/pods/pod-{pod['metadata']['uid'][:8]}/scratch/tmp")
         await scene.delete(reference)
         await scene.wait_until_gone(reference)
         await wait_until(lambda: not list(tmp_path.glob("pods/*")))
@@ -335,3 +335,38 @@ async def test_python_is_this_interpreter_when_a_pod_asks_for_python(tmp_path: P
         await scene.wait(reference, lambda pod: pod["status"]["phase"] == "Succeeded")
 
         assert json.loads(scene.log(reference)) == [sys.executable, None]
+
+
+async def test_pod_writes_to_its_volumes_alone_when_its_root_is_read_only(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "cat.txt").write_text("meow")
+    volumes = [
+        {"name": "source", "persistentVolumeClaim": {"claimName": "raw"}},
+        {"name": "data", "persistentVolumeClaim": {"claimName": "digits"}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    mounts = [
+        {"name": "source", "mountPath": "/oarlock/source", "readOnly": True},
+        {"name": "data", "mountPath": "/oarlock/data"},
+        {"name": "scratch", "mountPath": "/oarlock/scratch"},
+    ]
+    env = [{"name": name, "value": f"/oarlock/{name.lower()}"} for name in ("SOURCE", "DATA", "SCRATCH")]
+    script = f"""
+        cat $SOURCE/cat.txt; echo >/dev/null
+        for place in $SOURCE/cat.txt $SOURCE/new {tmp_path}/outside; do (echo x >$place) 2>/dev/null || echo "kept out"; done
+        rm $SOURCE/cat.txt 2>/dev/null || echo "kept out"
+        echo y >$SCRATCH/new && mkdir $DATA/sub && mv $SCRATCH/new $DATA/sub/moved && cat $DATA/sub/moved
+    """
+    security = {"readOnlyRootFilesystem": True}
+    async with open_scene(tmp_path / "runs") as scene:
+        await scene.create(make_claim("raw", annotations={LOCAL_FOLDER_ANNOTATION: str(images)}))
+        await scene.create(make_claim("digits"))
+        reference = await scene.create(
+            make_pod(script, env=env, volumes=volumes, container={"volumeMounts": mounts, "securityContext": security})
+        )
+        await scene.wait(reference, lambda pod: pod["status"]["phase"] == "Succeeded")
+
+        assert scene.log(reference) == "meow" + "kept out\n" * 4 + "y\n"
+    assert (images / "cat.txt").read_text() == "meow"
+    assert not (tmp_path / "outside").exists()

@@ -1,6 +1,6 @@
 """Holds the processes of one pod: starts its command, passes signals on, and leaves nothing of it behind.
 
-Run as a script by the process node, standard library only. Its standard input is its tie to the node: the letter T asks for
+Run as a script by the process node, standard library only; its arguments are one JSON object and the command. Its standard input is its tie to the node: the letter T asks for
 SIGTERM to the command, K for SIGKILL to everything, and the end of the stream means that the node is gone, which ends
 everything at once, whatever killed the node. It is the subreaper of the pod's whole process tree, as process 1 of a container
 is. What happened goes to standard output, one JSON object a line, and how it ended into a file that outlives both.
@@ -24,10 +24,11 @@ _POLL_SECONDS = 0.01
 
 
 def main() -> None:
-    log, folder, result, *command = sys.argv[1:]
+    options, command = json.loads(sys.argv[1]), sys.argv[2:]
+    result = options["result"]
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
     woken = _open_wakeup_pipe()
-    pid, problem = _start(command, log=log, folder=folder)
+    pid, problem = _start(command, options)
     if problem:
         _finish(result, {"error": problem})
         return
@@ -51,19 +52,19 @@ def _open_wakeup_pipe() -> int:
     return reader
 
 
-def _start(command: list[str], *, log: str, folder: str) -> tuple[int, str]:
+def _start(command: list[str], options: dict[str, Any]) -> tuple[int, str]:
     """Start the command; return its process id and, if it could not be started, why."""
     keeper = os.getpid()
     reader, writer = os.pipe()  # closed by a successful exec, so that the end of the stream means success
     pid = os.fork()
     if pid == 0:
-        _become(command, log=log, folder=folder, keeper=keeper, failed=writer)
+        _become(command, options, keeper=keeper, failed=writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         return pid, stream.read().decode()
 
 
-def _become(command: list[str], *, log: str, folder: str, keeper: int, failed: int) -> NoReturn:
+def _become(command: list[str], options: dict[str, Any], *, keeper: int, failed: int) -> NoReturn:
     """Turn the forked child into the command."""
     try:
         signal.set_wakeup_fd(-1)
@@ -73,16 +74,26 @@ def _become(command: list[str], *, log: str, folder: str, keeper: int, failed: i
         if os.getppid() != keeper:  # it died before the line above took effect
             os._exit(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        output = os.open(options["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.chdir(folder)
+        os.chdir(options["folder"])
+        if options["writable"] is not None:
+            _fence_in(options["writable"])
         # Python ignores SIGPIPE, and an ignored signal would stay ignored in the command.
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvp(command[0], command)  # noqa: S606  # the command of the pod, without a shell
     except OSError as error:
         os.write(failed, f"cannot start {command[0]}: {os.strerror(error.errno or 0)}".encode())
     os._exit(127)
+
+
+def _fence_in(writable: list[str]) -> None:
+    # Isolated from installed packages, this script has only its own folder to import from.
+    sys.path.append(str(Path(__file__).parent))
+    import write_fence  # type: ignore[import-not-found]  # it is beside this script
+
+    write_fence.fence_in(writable)
 
 
 def _hold(pid: int, woken: int) -> int:

@@ -9,6 +9,8 @@ from typing import Any
 
 SHARED_MEMORY = "/dev/shm"  # noqa: S108  # the pod's mount of it, not a temporary file
 TERMINATION_FILE = "termination-log"
+_KERNELS = (Path("/dev"), Path("/proc"), Path("/sys"))
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108  # where programs put files of their own accord
 
 FindClaim = Callable[[str], Awaitable[Path | None]]
 """Returns the folder of a claim, or None while it is not bound."""
@@ -37,6 +39,19 @@ async def prepare_mounts(
             return None
         mounts[path] = _enter(source, mount.get("subPath", ""))
     return mounts
+
+
+def list_writable(container: Mapping[str, Any], mounts: Mapping[str, Path], *, folder: Path) -> list[Path] | None:
+    """Return what a container with a read-only root file system may write to; None if its root is not read-only.
+
+    Devices and the kernel's own file systems are no files of anybody's. A pod that mounts /tmp may use the machine's, which
+    programs write to whatever TMPDIR says.
+    """
+    if not container.get("securityContext", {}).get("readOnlyRootFilesystem"):
+        return None
+    read_only = {mount["mountPath"].rstrip("/") for mount in container.get("volumeMounts", ()) if mount.get("readOnly")}
+    volumes = [path for mount, path in mounts.items() if mount not in read_only]
+    return [folder, *volumes, *_KERNELS, *(_TEMPORARY if "/tmp" in mounts else ())]  # noqa: S108  # the pod's mount
 
 
 async def _find_folder(volume: Mapping[str, Any], folder: Path, find_claim: FindClaim) -> Path | None:

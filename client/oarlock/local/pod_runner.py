@@ -22,7 +22,7 @@ from oarlock.local.environment import (
     translate_path,
     translate_paths,
 )
-from oarlock.local.mounts import UnsupportedVolumeError, prepare_mounts
+from oarlock.local.mounts import UnsupportedVolumeError, list_writable, prepare_mounts
 from oarlock.local.node_port import NodePort, Pod
 from oarlock.local.pod_status import (
     build_ended_status,
@@ -30,7 +30,15 @@ from oarlock.local.pod_status import (
     build_running_status,
     build_waiting_status,
 )
-from oarlock.local.process import LostProcessError, PodProcess, ProcessEnd, end_file, kill_stragglers, read_end
+from oarlock.local.process import (
+    LostProcessError,
+    PodProcess,
+    ProcessEnd,
+    ProcessPlan,
+    end_file,
+    kill_stragglers,
+    read_end,
+)
 from oarlock.local.termination import read_termination_message
 from oarlock_api.contract import RENDEZVOUS_ENDPOINT_ENV, RENDEZVOUS_PORT
 
@@ -142,14 +150,16 @@ class PodRunner:
         )
         mounts = await self._wait_for_mounts(container)
         variables = await self._build_environment(container, mounts)
-        self._process = PodProcess(
+        plan = ProcessPlan(
             uid=self._uid,
             command=_localise_program(resolve_command(container, variables)),
             environment=variables,
             folder=self._find_working_folder(container, mounts),
             log=pod_log(self._tools.logs, self._pod),
             result=end_file(self._folder),
+            writable=list_writable(container, mounts, folder=self._folder),
         )
+        self._process = PodProcess(plan)
         return self._build_end(await self._run_process(self._process))
 
     async def _run_process(self, process: PodProcess) -> ProcessEnd:

@@ -32,6 +32,30 @@ class ProcessEnd:
     """Why the command could not be started; empty if it was."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProcessPlan:
+    """What is to be run, and how."""
+
+    uid: str
+    """UID of the pod."""
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    folder: Path
+    """Working folder."""
+    log: Path
+    """Receives what is printed."""
+    result: Path
+    """Will tell how it ended."""
+    writable: Sequence[Path] | None = None
+    """All that it may write to, where the kernel can hold it to that; None: whatever the user may."""
+
+    def format_options(self) -> str:
+        """Return the keeper's first argument."""
+        writable = None if self.writable is None else [str(path) for path in self.writable]
+        options = {"log": str(self.log), "folder": str(self.folder), "result": str(self.result), "writable": writable}
+        return json.dumps(options)
+
+
 class LostProcessError(Exception):
     """The keeper of a pod was killed, and with it the pod."""
 
@@ -39,25 +63,21 @@ class LostProcessError(Exception):
 class PodProcess:
     """The processes of one pod."""
 
-    def __init__(
-        self, *, uid: str, command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path, result: Path
-    ) -> None:
+    def __init__(self, plan: ProcessPlan) -> None:
         self.pid: int | None = None
         """Process id of the command, once it has started."""
-        self._uid, self._command, self._folder, self._log = uid, list(command), folder, log
-        self._environment = {**environment, POD_MARK_ENV: uid}
-        self._result = result
+        self._plan = plan
         self._keeper: asyncio.subprocess.Process | None = None
 
     async def start(self) -> ProcessEnd | None:
         """Start the command; return how it ended if it could not be started."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        plan = self._plan
+        plan.log.parent.mkdir(parents=True, exist_ok=True)
         self._keeper = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_KEEPER), str(self._log), str(self._folder), str(self._result)),
-            *self._command,
+            *(sys.executable, "-I", "-S", str(_KEEPER), plan.format_options(), *plan.command),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=self._environment,
+            env={**plan.environment, POD_MARK_ENV: plan.uid},
             start_new_session=True,  # Ctrl-C is for this process alone, which then stops its pods in order
         )
         message = await self._read_message()
@@ -99,7 +119,7 @@ class PodProcess:
                 await self._keeper.wait()
             return message
         await self._keeper.wait()
-        await kill_stragglers(self._uid)
+        await kill_stragglers(self._plan.uid)
         raise LostProcessError("the process that held the pod was killed")
 
 
