@@ -2,11 +2,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from chart.releases import CHART, helm
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
 from kube.scene import Scene
 
 from control_plane.server import ControlPlane
+
+_RELEASE = "oarlock-under-test"
+
+
+@pytest.fixture(scope="session")
+def account(control_plane: ControlPlane) -> Iterator[Path]:
+    """A kubeconfig of the service account that the chart creates: the operators of all tests hold its rights alone."""
+    namespace = control_plane.create_namespace(_RELEASE)
+    place = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
+    # A server without CEL knows no rules in schemas, and says so unless it is told not to look.
+    old = () if "cel" in control_plane.features else ("--server-side=false", "--disable-openapi-validation")
+    installed = helm("install", _RELEASE, str(CHART), "--set", "replicas=0", "--take-ownership", *old, *place)
+    assert installed.returncode == 0, installed.stderr
+    yield control_plane.kubeconfig_for_service_account(namespace, _RELEASE)
+    removed = helm("uninstall", _RELEASE, *place)
+    assert removed.returncode == 0, removed.stderr
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +39,12 @@ def scene(control_plane: ControlPlane, namespace: str, tmp_path: Path) -> Scene:
 
 
 @pytest.fixture
-def start_operator(
-    control_plane: ControlPlane, namespace: str, tmp_path: Path
-) -> Iterator[Callable[..., OperatorProcess]]:
+def start_operator(account: Path, namespace: str, tmp_path: Path) -> Iterator[Callable[..., OperatorProcess]]:
     """Starts an operator of the test's own namespace."""
     started: list[OperatorProcess] = []
 
     def start(*, kubeconfig: Path | None = None, wait: bool = True) -> OperatorProcess:
-        operator = OperatorProcess(kubeconfig or control_plane.kubeconfig, tmp_path, namespace=namespace)
+        operator = OperatorProcess(kubeconfig or account, tmp_path, namespace=namespace)
         started.append(operator)
         return operator.start(wait=wait)
 

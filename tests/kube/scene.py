@@ -81,7 +81,7 @@ class Scene:
         """Return what `holds` returns, as soon as it is true."""
         deadline = time.monotonic() + seconds
         while not (found := holds()):
-            assert time.monotonic() < deadline, f"{what}: {json.dumps(self.status(), indent=1)[:3000]}"
+            assert time.monotonic() < deadline, f"{what}:\n{self.explain()}"
             time.sleep(0.1)
         return found
 
@@ -92,6 +92,12 @@ class Scene:
 
         found: Object = self.wait_for(has_phase, f"{name} is not {phase}", **options)
         return found
+
+    def explain(self) -> str:
+        """Return what somebody needs to see who wonders why something does not happen."""
+        objects = self.kubectl("get", "tj,dset,pods,pvc,nodes", "-o", "wide")
+        statuses = self.kubectl("get", "tj,dset", "-o", "jsonpath={range .items[*]}{.status.message}{'\\n'}{end}")
+        return "\n".join((objects, statuses, self.kubectl("get", "events")))
 
     # The kubelet and the trainers.
 
