@@ -144,8 +144,8 @@ class World:
 
     def answer(self, pod: dict[str, Any], **fields: Any) -> None:
         """Have a pod's agent answer."""
-        said = {"phase": "Training", "phase_since": self.cluster.clock.now(), "steps": 100, **fields}
-        status = WorkerStatus(**identity(pod), node=0, **said)
+        said = {"node": 0, "phase": "Training", "phase_since": self.cluster.clock.now(), "steps": 100}
+        status = WorkerStatus(**{**identity(pod), **said, **fields})
         self.cluster.answers[pod["metadata"]["name"]] = status.to_json().encode()
 
     async def import_data(self) -> None:

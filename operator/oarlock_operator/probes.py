@@ -1,8 +1,9 @@
 """Answers to the kubelet's probes: ready while the watches get through, alive while the event loop turns."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from aiohttp import web
 
@@ -13,6 +14,10 @@ _ALIVE_WATCH_SECONDS = 600.0
 """An API server that is down is no reason to restart the operator soon; a watch that never recovers is one in the end."""
 _READY_LAG_SECONDS = 5.0
 _ALIVE_LAG_SECONDS = 30.0
+
+
+class _FindTrouble(Protocol):
+    def __call__(self, controller: Controller, *, now: float) -> str: ...
 
 
 def find_unready(controller: Controller, *, now: float) -> str:
@@ -34,8 +39,8 @@ async def serve_probes(controller: Controller, port: int) -> AsyncIterator[None]
         yield
         return
     application = web.Application()
-    application.router.add_get("/readyz", lambda _: _answer(find_unready(controller, now=time.time())))
-    application.router.add_get("/healthz", lambda _: _answer(find_stall(controller, now=time.time())))
+    application.router.add_get("/readyz", _build_handler(controller, find_unready))
+    application.router.add_get("/healthz", _build_handler(controller, find_stall))
     runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:
@@ -54,5 +59,11 @@ def _find_trouble(controller: Controller, *, now: float, watch_seconds: float, l
     return ""
 
 
-async def _answer(trouble: str) -> web.Response:
-    return web.Response(text=trouble or "ok", status=503 if trouble else 200)
+def _build_handler(
+    controller: Controller, find_trouble: _FindTrouble
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        trouble = find_trouble(controller, now=time.time())
+        return web.Response(text=trouble or "ok", status=503 if trouble else 200)
+
+    return answer
