@@ -42,7 +42,10 @@ class _Slot(Generic[T]):
 
 
 class Mirror(Generic[T]):
-    """The objects of one kind. `changed(name, old, new)` is called after every change; None means absent."""
+    """The objects of one kind.
+
+    `changed(name, old, new)` is called after every change, None meaning absent, and with equal values when a doubt arises.
+    """
 
     def __init__(
         self, convert: Callable[[Object], T], changed: Callable[[Name, T | None, T | None], None] | None = None
@@ -87,7 +90,7 @@ class Mirror(Generic[T]):
             self._put(name, _Slot(self._convert(raw), uid, version, caught_up=True))
         elif slot.uid != uid or version not in slot.overtaken:
             slot.doubtful.add(version)
-            self.doubts.add(name)
+            self._doubt(name)
 
     def offer_deletion(self, raw: Object) -> None:
         """Take the deletion of an object that a watch brings; of one that is replaced already it says nothing."""
@@ -106,7 +109,7 @@ class Mirror(Generic[T]):
             if self._slots[name].caught_up:
                 self._drop(name)
             else:
-                self.doubts.add(name)
+                self._doubt(name)
         self._listed = True
 
     def introduce(self, listed: Iterable[Object]) -> None:
@@ -117,7 +120,7 @@ class Mirror(Generic[T]):
             if slot is None:
                 self._put(name, _Slot(self._convert(raw), uid, version, caught_up=False))
             elif (slot.uid, slot.version) != (uid, version):
-                self.doubts.add(name)
+                self._doubt(name)
         self._listed = True
 
     def compare(self, listed: Iterable[Object]) -> int:
@@ -152,6 +155,10 @@ class Mirror(Generic[T]):
         slot = self._slots.get(name)
         if slot and slot.uid == uid:
             slot.value = change(slot.value)
+
+    def _doubt(self, name: Name) -> None:
+        self.doubts.add(name)
+        self._changed(name, self.get(name), self.get(name))
 
     def _put(self, name: Name, slot: _Slot[T]) -> None:
         old = self.get(name)

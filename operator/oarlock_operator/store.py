@@ -98,7 +98,10 @@ class Store:
 
     def adopt(self, raw: Object) -> None:
         """Take the answer to a request of our own."""
-        self._mirrors[raw["kind"]].adopt(dict(raw))
+        if raw["kind"] == NODE:
+            self.nodes.offer(dict(raw))  # nothing of ours is written there, so the watch is always right soon
+        else:
+            self._mirrors[raw["kind"]].adopt(dict(raw))
 
     def forget(self, reference: Reference) -> None:
         """Note that a live read did not find an object."""

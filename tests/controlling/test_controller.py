@@ -181,6 +181,22 @@ async def test_pods_are_not_replaced_when_only_the_cache_lost_them(world: World)
     assert len(world.controller.store.pods_of(JOB)) == 2
 
 
+async def test_edit_is_obeyed_when_the_watch_brings_it_before_the_operators_own_writes(world: World) -> None:
+    await world.import_data()
+    await world.apply_job()
+    world.run_pods()
+    world.cluster.hold_events("TrainingJob")
+    world.answer(world.pods()[0], step=1)
+    await world.pass_time(10)
+    assert world.status()["phase"] == "Training"
+
+    world.cluster.edit(JOB, lambda job: job["spec"].update(runPolicy={"suspend": True}))
+    world.cluster.lose_events()
+    await world.settle()
+
+    assert world.status()["reason"] == "Suspending"
+
+
 async def test_resync_repairs_what_a_watch_never_told(world: World) -> None:
     pods = await world.train()
     world.controller.store.forget(DATASET)

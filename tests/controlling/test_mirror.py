@@ -72,6 +72,16 @@ def test_watch_has_caught_up_when_the_live_read_finds_what_it_brought(mirror: Mi
     assert (mirror.get(NAME), mirror.doubts) == ("u1third", set())
 
 
+def test_doubt_is_settled_once_when_the_live_read_finds_something_newer(mirror: Mirror[str]) -> None:
+    mirror.adopt(make("first"))
+    mirror.offer(make("second"))
+    mirror.adopt(make("third"))
+
+    mirror.offer(make("second"))
+
+    assert (mirror.get(NAME), mirror.doubts) == ("u1third", set())
+
+
 def test_deletion_is_ignored_when_the_name_is_taken_again(mirror: Mirror[str]) -> None:
     mirror.offer(make("1", uid="old"))
     mirror.adopt(make("2", uid="new"))
@@ -118,7 +128,16 @@ def test_changes_are_told_with_what_was_before() -> None:
     mirror.adopt(make("2"))
     mirror.offer_deletion(make("3"))
 
-    assert told == [(NAME, None, "u11"), (NAME, "u11", "u12"), (NAME, "u12", None)]
+    mirror.adopt(make("1"))
+    mirror.offer(make("unknown"))
+
+    assert told == [
+        (NAME, None, "u11"),
+        (NAME, "u11", "u12"),
+        (NAME, "u12", None),
+        (NAME, None, "u11"),
+        (NAME, "u11", "u11"),
+    ]
 
 
 @given(seed=st.integers(0, 2**32 - 1))
