@@ -84,7 +84,9 @@ def spread_model(model: nn.Module, processes: Processes) -> nn.Module:
     devices = [processes.device] if processes.device.type == "cuda" else None
     # torch 2.13 renamed the option and warns about the old name.
     known = inspect.signature(DistributedDataParallel).parameters
-    leave_buffers: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    leave_buffers: dict[str, Any] = {
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
+    }
     return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **leave_buffers)
 
 
