@@ -106,7 +106,7 @@ def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
     `runPolicy` may change at any time and is not compared.
     """
     accepted = TrainingJobSpec.from_wire(run.accepted)  # with today's defaults, as the other side has them
-    return _first_difference("spec", comparable_part(accepted), comparable_part(spec))
+    return first_difference("spec", comparable_part(accepted), comparable_part(spec))
 
 
 def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
@@ -126,16 +126,11 @@ def comparable_part(spec: TrainingJobSpec) -> dict[str, Any]:
 
 def first_difference(path: str, before: Any, after: Any) -> Finding | None:
     """Return the first difference between two JSON values, in the order of sorted keys."""
-    return _first_difference(path, before, after)
-
-
-def _first_difference(path: str, before: Any, after: Any) -> Finding | None:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for key in sorted({*before, *after}):
-            finding = _first_difference(f"{path}.{key}", before.get(key), after.get(key))
-            if finding:
-                return finding
-        return None
+        found = (
+            first_difference(f"{path}.{key}", before.get(key), after.get(key)) for key in sorted({*before, *after})
+        )
+        return next(filter(None, found), None)
     if before == after:
         return None
     return Finding(

@@ -141,10 +141,26 @@ def _reserved_variable(variable: Scope) -> str | None:
     return repr(name) if isinstance(name, str) and name.startswith("OARLOCK_") else None
 
 
+_TAKEN_FOLDERS = ("/oarlock/", "/dev/", "/tmp/")  # noqa: S108  # in the pods, where Oarlock mounts its own
+
+
 def _reserved_mount(volume: Scope) -> str | None:
     path = volume.get("mountPath")
-    reserved = isinstance(path, str) and (path == "/oarlock" or path.startswith(("/oarlock/", "/dev/")))
-    return repr(path) if reserved else None
+    return repr(path) if isinstance(path, str) and f"{path}/".startswith(_TAKEN_FOLDERS) else None
+
+
+def _reserved_volume(volume: Scope) -> str | None:
+    name = volume.get("name")
+    return repr(name) if isinstance(name, str) and name.startswith("oarlock-") else None
+
+
+def _repeated_volumes(template: Scope) -> str | None:
+    volumes = template.get("volumes")
+    found = (
+        [str(each.get("name")) for each in volumes if isinstance(each, Mapping)] if isinstance(volumes, list) else []
+    )
+    repeated = sorted({name for name in found if found.count(name) > 1})
+    return ", ".join(repeated) or None
 
 
 def _test_and_validation_leave_nothing(split: Scope) -> str | None:
@@ -178,10 +194,24 @@ def _pod_template_rules(at: str) -> tuple[Rule, ...]:
         _exactly_one(f"{at}.volumes[]", "claim", "configMap", "secret", "emptyDir"),
         Rule(
             at=f"{at}.volumes[]",
-            cel="self.mountPath != '/oarlock' && !self.mountPath.startsWith('/oarlock/') && !self.mountPath.startsWith('/dev/')",
+            cel=f"!{list(_TAKEN_FOLDERS)}.exists(taken, (self.mountPath + '/').startsWith(taken))",
             broken=_reserved_mount,
-            rule="must not be mounted under /oarlock or /dev",
+            rule="must not be mounted under /oarlock, /dev or /tmp",
             remedy="choose another mountPath",
+        ),
+        Rule(
+            at=f"{at}.volumes[]",
+            cel="!self.name.startsWith('oarlock-')",
+            broken=_reserved_volume,
+            rule="must not be named oarlock-*",
+            remedy="these volumes belong to Oarlock: choose another name",
+        ),
+        Rule(
+            at=at,
+            cel="!has(self.volumes) || self.volumes.all(one, self.volumes.exists_one(other, other.name == one.name))",
+            broken=_repeated_volumes,
+            rule="must have volumes of different names",
+            remedy="rename one of each pair",
         ),
         Rule(
             at=f"{at}.env[]",

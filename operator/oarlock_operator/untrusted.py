@@ -19,6 +19,7 @@ from oarlock_api.contract import (
     DatasetFacts,
     Failure,
     Outcome,
+    PodPhase,
     RankStatus,
     Record,
     TerminationRecord,
@@ -175,10 +176,14 @@ def _check_identity(record: WorkerStatus | TerminationRecord, expected: Identity
             raise _RejectedError(f"it is of another run: {name} is {found!r}, expected {wanted!r}")
 
 
+_UNKNOWN_PHASE = "Unknown"
+"""Stands for a phase that a newer trainer may know: what is not on the list reaches no status."""
+
+
 def _settle_status(status: WorkerStatus) -> WorkerStatus:
     return replace(
         status,
-        phase=status.phase[:64],
+        phase=status.phase if status.phase in set(PodPhase) else _UNKNOWN_PHASE,
         metrics=_few(status.metrics),
         non_finite=[name[:128] for name in status.non_finite[:_MAX_METRICS]],
         checkpoint_latest=_checkpoint(status.checkpoint_latest),

@@ -34,7 +34,15 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"name": "a", "mountPath": "/oarlock", "claim": "a", "secret": "b"},
         {"name": "a", "mountPath": "/oarlock/data", "emptyDir": {}},
         {"name": "a", "mountPath": "/dev/shm"},
+        {"name": "a", "mountPath": "/dev", "claim": "a"},
+        {"name": "oarlock-scratch", "mountPath": "/x", "claim": "a"},
         {"name": "a", "mountPath": "/oarlocks", "configMap": "c"},
+    ],
+    "podTemplate": [
+        {},
+        {"volumes": []},
+        {"volumes": [{"name": "a"}, {"name": "b"}]},
+        {"volumes": [{"name": "a"}, {"name": "b"}, {"name": "a"}]},
     ],
     "env[]": [{"name": "NCCL_DEBUG"}, {"name": "OARLOCK_RUN"}, {"name": "MY_OARLOCK_X"}],
     "spec": [

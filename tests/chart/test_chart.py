@@ -11,7 +11,7 @@ from control_plane.tools import kubectl_path
 from oarlock_operator.cluster.permissions import Right, needed_rights
 from oarlock_operator.settings import Settings
 
-OPTIONAL = {"events", "nodes", "customresourcedefinitions", "datasets/finalizers", "trainingjobs/finalizers"}
+OPTIONAL = {"events", "nodes", "customresourcedefinitions"}
 """What the operator uses if it may, and does without if not."""
 
 

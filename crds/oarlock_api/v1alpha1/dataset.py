@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from oarlock_api.v1alpha1.pod_template import PodTemplate, Resources
-from oarlock_api.v1alpha1.values import Fraction, ObjectName, RelativePath, ShortText
+from oarlock_api.v1alpha1.values import Fraction, InnerPath, ObjectName, RelativePath, ShortText
 from oarlock_api.v1alpha1.volumes import VolumeSource, VolumeSpec
 from oarlock_api.wire import WireModel
 
@@ -54,7 +54,7 @@ class PackageSource(WireModel):
     """Name of the distribution."""
     version: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.+!_-]+$")]
     """Exact version."""
-    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^/].*$")]
+    path: InnerPath
     """File or folder inside the wheel."""
 
 

@@ -74,9 +74,9 @@ class ExtraVolume(WireModel):
     """A further volume in the training pods: exactly one of claim, configMap, secret, emptyDir."""
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-    """Name of the volume within the pod."""
-    mount_path: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^/[^:]+$")]
-    """Where it appears. Not under /oarlock."""
+    """Name of the volume within the pod, unlike those of the others; names that begin with oarlock- are taken."""
+    mount_path: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^(/\.?[^/.:][^/:]*)+$")]
+    """Where it appears. Not under /oarlock or /dev, and not /tmp."""
     read_only: bool = True
     """Whether the pods may only read it."""
     claim: ObjectName | None = None

@@ -9,11 +9,24 @@ ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0
 
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 
-Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$")]
-"""Bytes, with a Kubernetes suffix: 512Mi, 20Gi, 1.5T."""
+Quantity = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=32,
+        pattern=r"^([1-9][0-9]*(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$",
+    ),
+]
+"""Bytes, more than none, with a Kubernetes suffix: 512Mi, 20Gi, 1.5T."""
 
-RelativePath = Annotated[str, Field(max_length=1024, pattern=r"^([^/].*)?$")]
-"""Path inside a volume or an archive, without a leading slash."""
+_PATH_PATTERN = r"\.?[^/.][^/]*(/\.?[^/.][^/]*)*/?"
+"""Segments that do not begin with two dots: no path leads out of where it begins."""
+
+RelativePath = Annotated[str, Field(max_length=1024, pattern=f"^({_PATH_PATTERN})?$")]
+"""Path inside a volume or an archive, without a leading slash and without `..`; empty: its root."""
+
+InnerPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=f"^{_PATH_PATTERN}$")]
+"""Path of something inside a volume or an archive, without a leading slash and without `..`."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
