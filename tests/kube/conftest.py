@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -43,8 +43,10 @@ def start_operator(account: Path, namespace: str, tmp_path: Path) -> Iterator[Ca
     """Starts an operator of the test's own namespace."""
     started: list[OperatorProcess] = []
 
-    def start(*, kubeconfig: Path | None = None, wait: bool = True) -> OperatorProcess:
-        operator = OperatorProcess(kubeconfig or account, tmp_path, namespace=namespace)
+    def start(
+        *, kubeconfig: Path | None = None, settings: Mapping[str, str] | None = None, wait: bool = True
+    ) -> OperatorProcess:
+        operator = OperatorProcess(kubeconfig or account, tmp_path, namespace=namespace, settings=settings)
         started.append(operator)
         return operator.start(wait=wait)
 

@@ -38,13 +38,17 @@ class OperatorProcess:
     def start(self, *, wait: bool = True) -> Self:
         """Start the operator, and return when it is ready."""
         self._process.start()
+        if wait:
+            self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while wait and not self.is_ready():
+        while not self.is_ready():
             self._process.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"the operator is not ready: {self.read_log()[-3000:]}")
             time.sleep(0.05)
-        return self
 
     def kill(self) -> None:
         """SIGKILL: whatever it was about to do stays undone."""

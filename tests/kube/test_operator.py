@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from kube.operator_process import OperatorProcess
@@ -58,8 +59,10 @@ def test_invalid_job_says_everything_at_once_and_creates_nothing(scene: Scene, o
     assert scene.pods() == []
 
 
-def test_work_goes_on_when_all_connections_are_cut_again_and_again(scene: Scene, start_operator: StartOperator) -> None:
-    with scene.control_plane.flaky_network() as (network, kubeconfig):
+def test_work_goes_on_when_all_connections_are_cut_again_and_again(
+    scene: Scene, account: Path, start_operator: StartOperator
+) -> None:
+    with scene.control_plane.flaky_network(account) as (network, kubeconfig):
         start_operator(kubeconfig=kubeconfig)
         with _every(0.3, network.drop_connections):
             pods = train(scene, nodes=2)
@@ -68,8 +71,22 @@ def test_work_goes_on_when_all_connections_are_cut_again_and_again(scene: Scene,
             scene.wait_for_phase("Succeeded")
 
 
-def test_changes_are_found_when_the_network_was_away(scene: Scene, start_operator: StartOperator) -> None:
-    with scene.control_plane.flaky_network() as (network, kubeconfig):
+def test_work_goes_on_when_the_api_server_was_restarted(scene: Scene, operator: OperatorProcess) -> None:
+    if scene.control_plane.is_external:
+        pytest.skip("NOT RUN: the API server is not ours to restart")
+    pods = train(scene)
+    scene.control_plane.restart_apiserver()
+
+    scene.end_pod(pods[0], step=94, steps=94)
+
+    scene.wait_for_phase("Succeeded")
+    operator.check()
+
+
+def test_changes_are_found_when_the_network_was_away(
+    scene: Scene, account: Path, start_operator: StartOperator
+) -> None:
+    with scene.control_plane.flaky_network(account) as (network, kubeconfig):
         operator = start_operator(kubeconfig=kubeconfig)
         pods = train(scene, nodes=2)
         network.refuse()
