@@ -54,7 +54,12 @@ def find(case: Case, spec: Object | None = None) -> tuple[Finding, ...]:
 
 # What is not JSON cannot be sent.
 SENDABLE_JOBS = [row for row in BAD_JOBS if "Infinity" not in json.dumps(row[0])]
-LARGE = {"env": [{"name": f"A{number}", "value": "x" * 4096} for number in range(400)]}
+
+
+def with_variables(count: int, length: int) -> Object:
+    variables = [{"name": f"A{number}", "value": "x" * length} for number in range(count)]
+    return {"workers": {"podTemplate": {"env": variables}}}
+
 
 MALFORMED = [
     *(
@@ -67,9 +72,7 @@ MALFORMED = [
     ),
     *(Case(kind="TrainingJob", name=name, spec=JOB, path="metadata.name") for name in BAD_NAMES),
     *(Case(kind="Dataset", name=name, spec=DATASET, path="metadata.name") for name in BAD_NAMES),
-    Case(
-        kind="TrainingJob", name="large", spec=job(workers={"podTemplate": LARGE}), path="spec.workers.podTemplate.env"
-    ),
+    Case(kind="TrainingJob", name="large", spec=job(**with_variables(100, 4096)), path="metadata.annotations"),
     Case(kind="TrainingJob", name="null", spec=job(recipe={"epochs": None, "optimizer": [{}]}), path="spec.recipe"),
     Case(kind="TrainingJob", name="list", spec=[job()], path="spec"),  # type: ignore[arg-type]  # a wrong type is the point
     Case(kind="Dataset", name="segmented", spec={**DATASET, "task": "segmentation"}, path="spec.task"),
@@ -144,7 +147,7 @@ def test_manifest_is_answered_with_path_rule_and_remedy_when_it_is_malformed(out
         assert "unknown field" in refusal
         assert case.path.split(".")[-1] in refusal
     elif accepted is None:
-        assert {case.path, re.sub(r"\[\d+\]", "", case.path)} & set(re.findall(r"[\w.\[\]]+\w\]?", refusal)), refusal
+        assert re.sub(r"\[\d+\]", "", case.path) in re.sub(r"\[\d+\]", "", refusal), outcome.refused
     else:
         assert_invalid(case, accepted)
 
@@ -168,10 +171,11 @@ def test_at_least_sixty_malformed_manifests_are_pushed(outcome: Outcome) -> None
 
 @pytest.mark.parametrize("name", WAITING)
 def test_job_says_what_it_waits_for_when_its_dataset_cannot_be_used(outcome: Outcome, name: str) -> None:
-    status = outcome.scene.status(name)
+    scene = outcome.scene
 
-    assert status["phase"] == "WaitingForData"
-    assert WAITING[name][1] in status["message"]
+    scene.wait_for(lambda: WAITING[name][1] in scene.status(name)["message"], "the Dataset is not named")
+
+    assert scene.status(name)["phase"] == "WaitingForData"
 
 
 def test_nothing_is_created_for_malformed_manifests(outcome: Outcome) -> None:
@@ -192,8 +196,9 @@ def test_operator_is_alive_and_surprised_by_nothing(outcome: Outcome) -> None:
         ({"apiVersion": "oarlock.dev/v1"}, 'version "oarlock.dev/v1"'),
         ({"metadata": {}}, "name"),
         ({"spec": job(recipe={"optimizer": {"learningRate": float("inf")}})}, "Inf"),
+        ({"spec": job(**with_variables(400, 4096))}, "too large"),
     ],
-    ids=["kind", "version", "name", "number"],
+    ids=["kind", "version", "name", "number", "size"],
 )
 def test_kubectl_says_why_when_a_manifest_is_none(
     outcome: Outcome, manifest: Object, says: str, tmp_path: Path
@@ -204,7 +209,7 @@ def test_kubectl_says_why_when_a_manifest_is_none(
     said = outcome.scene.kubectl("apply", "--validate=false", "-f", str(path), check=False)
 
     assert says in said
-    assert "odd" not in {name for _, name in outcome.objects}
+    assert "NotFound" in outcome.scene.kubectl("get", "tj", "odd", check=False)
 
 
 UNFIT = {
@@ -212,8 +217,7 @@ UNFIT = {
     "processes": ({"recipe": {"batchSize": 2}, "workers": {"gpusPerNode": 0, "processesPerNode": 4}},
                   "spec.recipe.batchSize must be at least", "4, got 2: raise it"),
     "version": ({"dataset": {"name": "digits", "version": "fff"}}, "spec.dataset.version", "got fff: drop version"),
-    "oversized": ({"workers": {"podTemplate": {"env": [{"name": f"A{n}", "value": "x" * 900} for n in range(10)]}}},
-                  "spec must resolve to at most", "ConfigMap"),
+    "oversized": (with_variables(10, 900), "spec must resolve to at most", "ConfigMap"),
 }  # fmt: skip
 
 
