@@ -33,6 +33,8 @@ class Stored:
     dataset: str = ""
     """The Dataset that an unfinished job refers to."""
     phase: str = ""
+    for_users: int = 0
+    """Changes with what the jobs of a Dataset depend on: without this, every new job would have all others planned."""
 
     def load(self) -> dict[str, Any]:
         raw: dict[str, Any] = json.loads(self.text)
@@ -227,10 +229,11 @@ class Store:
             del self._dataset_users[dataset]
         self._wake(dataset)
 
-    def _dataset_changed(self, name: Name, _old: Stored | None, new: Stored | None) -> None:
+    def _dataset_changed(self, name: Name, old: Stored | None, new: Stored | None) -> None:
         key = _reference(DATASET, name)
         self._key_changed(key, new)
-        for job in self.users_of(key):
+        is_same = old and new and (old.uid, old.for_users) == (new.uid, new.for_users)
+        for job in () if is_same else self.users_of(key):
             self._wake(job)
 
     def _key_changed(self, key: Reference, new: Stored | None) -> None:
@@ -279,7 +282,18 @@ def _store(raw: Object) -> Stored:
     is_user = isinstance(name, str) and phase not in FINISHED_JOB_PHASES
     metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
     text = json.dumps({**raw, "metadata": metadata}, separators=(",", ":")).encode()
-    return Stored(uid=metadata.get("uid", ""), text=text, dataset=name if is_user and name else "", phase=phase)
+    return Stored(
+        uid=metadata.get("uid", ""),
+        text=text,
+        dataset=name if is_user and name else "",
+        phase=phase,
+        for_users=_digest_for_users(raw) if raw["kind"] == DATASET else 0,
+    )
+
+
+def _digest_for_users(raw: Object) -> int:
+    status = {key: value for key, value in (raw.get("status") or {}).items() if key not in {"holders", "conditions"}}
+    return hash(json.dumps([status, "deletionTimestamp" in raw["metadata"]], sort_keys=True))
 
 
 def _own_pod(raw: Object) -> OwnedPod:

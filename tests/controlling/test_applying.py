@@ -41,10 +41,19 @@ def test_pod_is_another_when_it_was_made_for_something_else(other: dict[str, Any
     assert not is_same_child(make_pod(), other)
 
 
-def test_claim_is_the_same_when_it_carries_the_label_of_the_job_whatever_its_owner() -> None:
-    ours = make_claim(names.JOB_LABEL, "lenet")
+def own(claim: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {**claim, "metadata": {**claim["metadata"], **metadata}}
 
-    assert is_same_child(ours, {**ours, "metadata": {**ours["metadata"], "uid": "of an earlier job"}})
+
+def test_claim_is_the_same_when_it_carries_the_label_of_the_job_and_stays() -> None:
+    ours = make_claim(names.JOB_LABEL, "lenet")
+    owned = own(ours, ownerReferences=make_pod(owner="mine")["metadata"]["ownerReferences"])
+
+    assert is_same_child(ours, own(ours, uid="of an earlier job"))
+    assert is_same_child(owned, ours)
+    assert is_same_child(owned, owned)
+    assert not is_same_child(owned, own(ours, ownerReferences=make_pod(owner="gone")["metadata"]["ownerReferences"]))
+    assert not is_same_child(owned, own(owned, deletionTimestamp="2026-01-01T00:00:00Z"))
     assert not is_same_child(ours, make_claim(names.JOB_LABEL, "other"))
     assert not is_same_child(ours, make_claim(names.DATASET_LABEL, "lenet"))
 

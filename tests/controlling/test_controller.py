@@ -7,6 +7,7 @@ from fake_cluster import refuse
 
 from oarlock_operator import names
 from oarlock_operator.cluster.port import ConflictError, UnavailableError
+from oarlock_operator.metrics import Metrics
 from oarlock_operator.reconcile.plans import Reference
 
 
@@ -290,6 +291,22 @@ async def test_final_step_comes_from_the_record_when_the_agent_was_never_reached
 
     assert world.status()["progress"]["step"] == 94
     assert world.status()["checkpoint"]["latest"]["step"] == 94
+
+
+async def test_jobs_of_one_dataset_are_not_all_planned_when_another_joins_them(world: World) -> None:
+    planned: list[str] = []
+
+    class Counter(Metrics):
+        def count_reconcile(self, *, kind: str, result: str, seconds: float) -> None:  # noqa: ARG002
+            planned.append(kind)
+
+    await world.import_data()
+    for number in range(10):
+        await world.apply_job(name=f"job-{number}")
+    world.controller._metrics = Counter()
+    await world.apply_job(name="another")
+
+    assert planned.count("TrainingJob") <= 4
 
 
 async def test_status_stays_small_and_the_memory_of_it_is_text(world: World) -> None:
