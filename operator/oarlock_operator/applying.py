@@ -227,11 +227,13 @@ def find_missing(sent: Any, stored: Any, *, path: str) -> str:
 
 
 def is_same_child(manifest: Object, live: Object) -> bool:
-    """Whether a live object is what a manifest would create: same owner, attempt and run; for a claim, same label."""
+    """Whether a live object is what a manifest would create: same owner, attempt and run; for a claim, same label.
+
+    A claim without an owner was left by an earlier object of the name; one that has another owner goes with that.
+    """
     if manifest["kind"] == CLAIM:
-        return _labels(manifest, names.JOB_LABEL, names.DATASET_LABEL) == _labels(
-            live, names.JOB_LABEL, names.DATASET_LABEL
-        )
+        stays = "deletionTimestamp" not in live["metadata"]
+        return stays and _claim_label(manifest) == _claim_label(live) and _owners(live) <= _owners(manifest)
     return _identify(manifest) == _identify(live)
 
 
@@ -239,6 +241,14 @@ def _identify(child: Object) -> tuple[Any, ...]:
     annotations = child["metadata"].get("annotations") or {}
     run_hash = annotations.get(names.RUN_HASH_ANNOTATION)
     return observing.owner_uid(child), run_hash, *_labels(child, names.ATTEMPT_LABEL, names.RANK_LABEL)
+
+
+def _claim_label(claim: Object) -> tuple[Any, ...]:
+    return _labels(claim, names.JOB_LABEL, names.DATASET_LABEL)
+
+
+def _owners(child: Object) -> set[str]:
+    return {observing.owner_uid(child)} - {""}
 
 
 def _labels(child: Object, *labels: str) -> tuple[Any, ...]:

@@ -85,8 +85,12 @@ def accept(*, now: float = NOW, **fields: Any) -> ObservedJob:
     planned = plan(fresh, now=now)
     assert isinstance(planned.status, TrainingJobStatus)
     nodes = planned.status.run["workers"]["nodes"] if planned.status.run else 0
+    made = {name: make_claim(name) for name in names_of(planned.create) if name == names.checkpoint_claim_name("lenet")}
     return replace(
-        fresh, status=planned.status, pods=tuple(make_pod(rank, status=planned.status) for rank in range(nodes))
+        fresh,
+        status=planned.status,
+        pods=tuple(make_pod(rank, status=planned.status) for rank in range(nodes)),
+        claims={**fresh.claims, **made},
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from reconciling.job_states import (
+    JOB_UID,
     NOW,
     SETTINGS,
     after,
@@ -131,9 +132,10 @@ def test_claim_is_reused_when_an_earlier_job_of_the_name_left_it() -> None:
         (make_claim(labels={}), "NameTaken"),
         (make_claim(labels={names.JOB_LABEL: "other"}), "NameTaken"),
         (make_claim(deleting=True), "ClaimTerminating"),
+        (make_claim(owner_uid="uid of the job before"), "ClaimTerminating"),
         (make_claim(phase="Lost"), "ClaimLost"),
     ],
-    ids=["unlabelled", "of another job", "being deleted", "lost"],
+    ids=["unlabelled", "of another job", "being deleted", "of a deleted job", "lost"],
 )
 def test_no_pod_is_created_when_the_claim_cannot_be_used(claim: ObservedClaim, reason: str) -> None:
     planned = plan(observe(claims={claim.name: claim}))
@@ -141,6 +143,17 @@ def test_no_pod_is_created_when_the_claim_cannot_be_used(claim: ObservedClaim, r
     assert status_of(planned).reason == reason
     assert "lenet-checkpoints" in status_of(planned).message
     assert not planned.create
+
+
+def test_claim_is_used_when_the_job_owns_it() -> None:
+    assert kinds(plan(observe(claims={"lenet-checkpoints": make_claim(owner_uid=JOB_UID)}))) == ["Pod"]
+
+
+@pytest.mark.parametrize("claim", [make_claim(deleting=True), make_claim(owner_uid="uid of the job before")])
+def test_access_modes_of_a_claim_that_goes_do_not_matter(claim: ObservedClaim) -> None:
+    planned = plan(observe(spec=make_spec(nodes=2), claims={claim.name: claim}))
+
+    assert status_of(planned).reason == "ClaimTerminating"
 
 
 def test_nothing_is_created_when_the_job_is_suspended_from_the_start() -> None:

@@ -75,7 +75,7 @@ def test_the_culprit_is_named_when_a_pod_does_not_start(
     pod: dict[str, Any], claims: dict[str, ObservedClaim], reason: str, said: str
 ) -> None:
     job = accept()
-    job = replace(job, pods=(replace(job.pods[0], **pod),), claims=claims)
+    job = replace(job, pods=(replace(job.pods[0], **pod),), claims={**job.claims, **claims})
 
     status = status_after(job)
 

@@ -85,6 +85,16 @@ def test_no_pod_is_created_when_a_stranger_holds_the_claim_s_name() -> None:
     assert (import_status(planned).reason, planned.create) == ("NameTaken", ())
 
 
+def test_no_pod_is_created_while_the_claim_goes_with_an_earlier_dataset() -> None:
+    claim = make_data_claim(owner_uid="uid of the Dataset before")
+    planned = plan_import(observe_dataset(claims={"fashion-data": claim}))
+
+    assert (import_status(planned).reason, planned.create) == ("ClaimTerminating", ())
+    assert (
+        "claim fashion-data belongs to an object with UID uid of the Dataset before" in import_status(planned).message
+    )
+
+
 def test_the_culprit_is_named_when_the_import_pod_does_not_start() -> None:
     data = begin_import()
     pod = replace(data.pods[0], unschedulable="0/2 nodes: volume node affinity conflict")

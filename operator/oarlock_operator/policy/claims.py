@@ -1,27 +1,40 @@
 """Whether a claim may be used: an earlier object of the same name may have left it, a stranger's is never taken. Pure."""
 
+from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.policy.waiting import Wait, describe_claim
 from oarlock_operator.reconcile.observed import ObservedClaim
 
 
-def explain_claim(claim: ObservedClaim, *, label: str, owner: str) -> Wait | None:
+def is_leaving(claim: ObservedClaim, *, owner: Owner) -> bool:
+    """Say whether a claim is deleted, or is going to be: the garbage collector takes it with another object that owns it."""
+    return claim.deleting or claim.owner_uid not in ("", owner.uid)
+
+
+def explain_claim(claim: ObservedClaim, *, label: str, owner: Owner) -> Wait | None:
     """Return why a claim of a derived name cannot be used; None if it can.
 
     Args:
         claim: the claim of that name.
         label: key of the label that claims of this kind carry.
-        owner: name of the Dataset or TrainingJob, which the label must hold.
+        owner: the Dataset or TrainingJob, whose name the label must hold.
     """
-    if claim.labels.get(label) != owner:
+    if claim.labels.get(label) != owner.name:
         return Wait(
             reason="NameTaken",
-            message=f"claim {claim.name} exists and is not of {owner}: name it as an existing claim, rename it, or label it"
-            f" {label}={owner}",
+            message=f"claim {claim.name} exists and is not of {owner.name}: name it as an existing claim, rename it, or label"
+            f" it {label}={owner.name}",
         )
     if claim.deleting:
         return Wait(
             reason="ClaimTerminating",
             message=f"claim {claim.name} is being deleted: waiting until it is gone, to create it anew. If it stays, look for"
             " pods that still use it",
+        )
+    if is_leaving(claim, owner=owner):
+        return Wait(
+            reason="ClaimTerminating",
+            message=f"claim {claim.name} belongs to an object with UID {claim.owner_uid}, as an earlier {owner.kind}"
+            f" {owner.name}, and goes with it: waiting until it is gone, to create it anew. To keep what is on it, remove its"
+            " ownerReferences",
         )
     return Wait(reason="ClaimLost", message=describe_claim(claim)) if claim.phase == "Lost" else None

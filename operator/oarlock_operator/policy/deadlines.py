@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from oarlock_operator.reconcile.observed import ObservedPod
 
+IMPORT_STARTUP_SECONDS = 600.0
+"""Seconds that the pod of an import may take to run once it has a node: what jobs have by default."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StartupClock:

@@ -1,5 +1,6 @@
 """Why a pod does not run yet: the culprit and the remedy, from what scheduler, kubelet and volumes say. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ def explain_wait(pods: Iterable[ObservedPod], claims: Mapping[str, ObservedClaim
     return min(waits, key=lambda wait: _URGENCY.get(wait.reason, 1), default=None)
 
 
-_URGENCY = {"ClaimPending": 2, "Unschedulable": 2, "Creating": 3, "Scheduling": 3}
+_URGENCY = {"ClaimMissing": 2, "ClaimPending": 2, "Unschedulable": 2, "Creating": 3, "Scheduling": 3}
 """Errors of the manifest stand before what may pass by itself."""
 
 
@@ -61,6 +62,12 @@ def _explain_pod(pod: ObservedPod, claims: Mapping[str, ObservedClaim]) -> Wait:
 def _explain_unscheduled(pod: ObservedPod, claims: Mapping[str, ObservedClaim]) -> Wait:
     if claim := _find_troubled(claims):
         return Wait(reason="ClaimPending", message=describe_claim(claim), cause=OperatorCause.UNSCHEDULABLE)
+    if said := _CLAIM_TROUBLE.search(pod.unschedulable):
+        return Wait(
+            reason="ClaimMissing" if said["name"] else "ClaimPending",
+            message=f"no node for pod {pod.name}: {pod.unschedulable}. {_describe_remedy(said['name'])}",
+            cause=OperatorCause.UNSCHEDULABLE,
+        )
     if pod.unschedulable:
         return Wait(
             reason="Unschedulable",
@@ -68,6 +75,21 @@ def _explain_unscheduled(pod: ObservedPod, claims: Mapping[str, ObservedClaim]) 
             cause=OperatorCause.UNSCHEDULABLE,
         )
     return wait_for_scheduler(pod.name)
+
+
+_CLAIM_TROUBLE = re.compile(
+    r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)|unbound immediate P'
+)
+"""What the scheduler says of volumes: more nodes would not help."""
+
+
+def _describe_remedy(claim: str | None) -> str:
+    if claim:
+        return (
+            f"Restore claim {claim} if its data is needed: the pod starts once it is there. Where Oarlock creates the claim and"
+            " nothing is on it yet, it does so by itself"
+        )
+    return "Check that the claims of this pod can be bound: their StorageClass, access modes and size"
 
 
 def wait_for_scheduler(pod: str) -> Wait:

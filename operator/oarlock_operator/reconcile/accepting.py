@@ -1,6 +1,6 @@
 """Before a job runs: its spec is checked, its Dataset awaited, and both are frozen into a run. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from oarlock_api.findings import Finding, InvalidError, describe_findings
@@ -12,6 +12,7 @@ from oarlock_api.v1alpha1.training_job import TrainingJobSpec
 from oarlock_api.v1alpha1.volumes import AccessMode
 from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
+from oarlock_operator.policy.claims import is_leaving
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
 from oarlock_operator.reconcile.steps import JobStep
@@ -90,12 +91,22 @@ def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset) -> Ru
             status_port=settings.status_port,
         ),
         checkpoint_claim=names.checkpoint_claim_name(job.owner.name),
-        claim_access_modes={name: claim.access_modes for name, claim in job.observed.claims.items()},
+        claim_access_modes=_read_access_modes(job),
     )
     findings = [*find_oversized_run(run), *_find_unshared_claim(job, run)]
     if findings:
         raise InvalidError(findings)
     return run
+
+
+def _read_access_modes(job: JobView) -> dict[str, Sequence[str]]:
+    """Return the access modes of the claims that are there to stay."""
+    own = names.checkpoint_claim_name(job.owner.name)
+    return {
+        name: claim.access_modes
+        for name, claim in job.observed.claims.items()
+        if name != own or not is_leaving(claim, owner=job.owner)
+    }
 
 
 def _read_task(dataset: ObservedDataset) -> Task:
@@ -115,7 +126,7 @@ def _read_task(dataset: ObservedDataset) -> Task:
 def _find_unshared_claim(job: JobView, run: Run) -> Iterator[Finding]:
     """Find a claim that an earlier job of this name left behind, made for one node."""
     claim = job.observed.claims.get(run.checkpoints.claim)
-    if claim is None or not run.checkpoints.created or run.workers.nodes == 1:
+    if claim is None or not run.checkpoints.created or run.workers.nodes == 1 or is_leaving(claim, owner=job.owner):
         return
     if claim.access_modes and AccessMode.READ_WRITE_MANY not in claim.access_modes:
         yield Finding(

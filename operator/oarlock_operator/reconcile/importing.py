@@ -278,7 +278,7 @@ def _find_obstacle(data: DatasetView) -> Wait | None:
             message=f"pod {data.pod_name} exists and does not belong to this Dataset. Delete it, or rename the Dataset",
         )
     if data.creates_claim:
-        return explain_claim(data.claim, label=names.DATASET_LABEL, owner=data.owner.name) if data.claim else None
+        return explain_claim(data.claim, label=names.DATASET_LABEL, owner=data.owner) if data.claim else None
     if data.claim is None:
         return Wait(
             reason="ClaimMissing",

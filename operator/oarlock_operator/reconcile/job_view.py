@@ -10,14 +10,16 @@ from oarlock_api.contract import WorkerStatus
 from oarlock_api.findings import Finding
 from oarlock_api.resolve import first_spec_change
 from oarlock_api.run import Run
-from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, TrainingJobStatus
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
 from oarlock_api.v1alpha1.training_job import RunPolicy, TrainingJobSpec
 from oarlock_api.validation import validate_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.policy.phases import PREPARING
-from oarlock_operator.reconcile.observed import ObservedJob, ObservedPod
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod
 from oarlock_operator.settings import Settings
+
+_RAN = frozenset({JobPhase.RENDEZVOUS, JobPhase.TRAINING})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +75,19 @@ class JobView:
     def were_all_running(self) -> bool:
         """Whether the pods of the attempt once ran all together: from then on, a pod that is missing was taken away."""
         return self.nodes > 0 and self.status.nodes >= self.nodes
+
+    @property
+    def claim(self) -> ObservedClaim | None:
+        """The claim for the checkpoints, if it is there."""
+        return self.observed.claims.get(self.run.checkpoints.claim) if self.run else None
+
+    @property
+    def may_have_checkpoints(self) -> bool:
+        """Whether a pod of this run may have written to the claim: then an empty one must not take its place unsaid."""
+        status = self.status
+        saved = status.checkpoint is not None and status.checkpoint.latest is not None
+        ran = status.nodes > 0 or status.phase in _RAN or any(phase in status.phases for phase in _RAN)
+        return saved or ran or self.up > 0 or any(failure.pod for failure in status.failures)
 
     @property
     def report(self) -> WorkerStatus | None:

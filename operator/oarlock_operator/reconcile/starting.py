@@ -8,10 +8,11 @@ from oarlock_operator.manifests.claims import build_claim
 from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.manifests.workers import build_worker_pod
-from oarlock_operator.policy.claims import explain_claim
+from oarlock_operator.policy.claims import explain_claim, is_leaving
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
+from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.recovering import describe_restart, fail_refused
 from oarlock_operator.reconcile.steps import JobStep
@@ -38,16 +39,23 @@ def make_room(job: JobView) -> JobStep | None:
 
 def start(job: JobView) -> JobStep | None:
     """Create what the attempt lacks; None if all its pods are there."""
-    if not job.missing or job.run is None:
+    if job.run is None or not (job.missing or _must_restore_claim(job)):
         return None
     if wait := _find_obstacle(job):
-        return JobStep(phase=JobPhase.STARTING, reason=wait.reason, message=wait.message)
+        return JobStep(
+            phase=JobPhase.STARTING,
+            reason=wait.reason,
+            message=wait.message,
+            confirm=wait.reason == "ClaimLost" != job.status.reason,
+        )
     children = tuple(_build_children(job))
     if refusal := find_refusal(children, job.observed.refusals, now=job.now):
         if refusal.is_final:
             return fail_refused(job, refusal.message)
         return JobStep(phase=JobPhase.STARTING, reason="Refused", message=refusal.message, wake_at=refusal.retry_at)
-    wait = explain_wait(job.pods.values(), job.observed.claims) or wait_for_scheduler(min(job.missing.values()))
+    wait = explain_wait(job.pods.values(), job.observed.claims) or wait_for_scheduler(
+        job.pod_name(min(job.missing, default=0))
+    )
     return JobStep(
         phase=JobPhase.STARTING,
         reason=wait.reason,
@@ -76,8 +84,29 @@ def _find_obstacle(job: JobView) -> Wait | None:
             return Wait(
                 reason="ServiceTerminating", message=f"service {service.name} is being deleted; waiting for its end"
             )
-    claim = job.observed.claims.get(run.checkpoints.claim) if run and run.checkpoints.created else None
-    return explain_claim(claim, label=names.JOB_LABEL, owner=job.owner.name) if claim else None
+    return _find_claim_obstacle(job) if run and run.checkpoints.created else None
+
+
+def _find_claim_obstacle(job: JobView) -> Wait | None:
+    """Return why the claim that the run creates can neither be used nor created."""
+    if job.claim:
+        return explain_claim(job.claim, label=names.JOB_LABEL, owner=job.owner)
+    if not job.may_have_checkpoints or job.run is None:
+        return None
+    name, latest = job.run.checkpoints.claim, build_checkpoints(job).latest
+    lost = f"with the checkpoint of step {latest.step}" if latest else "on which pods of this job have worked"
+    return Wait(
+        reason="ClaimLost",
+        message=f"claim {name} {lost} is gone. Restore it with the labels {names.MANAGED_BY_LABEL}={names.MANAGED_BY} and"
+        f" {names.JOB_LABEL}={job.owner.name}, or delete the job and apply it again to begin anew",
+    )
+
+
+def _must_restore_claim(job: JobView) -> bool:
+    """Say whether pods wait in vain for a claim that the run creates: while one of them runs, the claim cannot be gone."""
+    created = job.run is not None and job.run.checkpoints.created
+    waits = any(pod.phase == "Pending" for pod in job.pods.values())
+    return created and waits and not job.up and (job.claim is None or is_leaving(job.claim, owner=job.owner))
 
 
 def _taken(kind: str, name: str) -> Wait:
@@ -92,7 +121,7 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
     if run is None:
         return
     checkpoints = run.checkpoints
-    if checkpoints.created and checkpoints.claim not in job.observed.claims:
+    if checkpoints.created and job.claim is None:
         yield build_claim(
             checkpoints.claim,
             owner=job.owner,

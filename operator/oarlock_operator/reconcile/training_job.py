@@ -90,7 +90,17 @@ def _references_to_confirm(job: JobView) -> tuple[Reference, ...]:
     known = [pod.name for pod in (*job.pods.values(), *job.old_pods)]
     possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.nodes)]
     pods = (Reference(kind="Pod", namespace=job.owner.namespace, name=name) for name in dict.fromkeys(known + possible))
-    return (Reference(kind="TrainingJob", namespace=job.owner.namespace, name=job.owner.name), *pods)
+    return (
+        Reference(kind="TrainingJob", namespace=job.owner.namespace, name=job.owner.name),
+        *_missing_claim(job),
+        *pods,
+    )
+
+
+def _missing_claim(job: JobView) -> tuple[Reference, ...]:
+    if job.run is None or job.claim is not None:
+        return ()
+    return (Reference(kind="PersistentVolumeClaim", namespace=job.owner.namespace, name=job.run.checkpoints.claim),)
 
 
 def _describe_events(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[EventNote, ...]:
