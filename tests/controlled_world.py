@@ -32,6 +32,8 @@ FACTS = DatasetFacts(
 class World:
     """Everything around one controller."""
 
+    watch_custom_resources = True
+
     def __init__(self, settings: Settings | None = None) -> None:
         self.cluster = FakeCluster()
         self.settings = settings or Settings()
@@ -43,7 +45,10 @@ class World:
 
     async def start(self) -> None:
         self.controller = Controller(
-            self.operator_cluster, self.settings, self.cluster.clock, watch_custom_resources=True
+            self.operator_cluster,
+            self.settings,
+            self.cluster.clock,
+            watch_custom_resources=self.watch_custom_resources,
         )
         self._task = asyncio.create_task(self.controller.run())
         await self.settle()
