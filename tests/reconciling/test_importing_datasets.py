@@ -105,6 +105,52 @@ def test_the_culprit_is_named_when_the_import_pod_does_not_start() -> None:
     assert "volume node affinity conflict" in status.message
 
 
+def stuck_import(**fields: Any) -> ObservedImport:
+    """A Dataset whose import pod has a node and cannot pull its image."""
+    data = begin_import(spec=make_dataset_spec(**fields))
+    waits = {"waiting_reason": "ImagePullBackOff", "waiting_message": "no such tag"}
+    pod = replace(data.pods[0], scheduled=True, scheduled_at=NOW, node="n1", **waits)  # type: ignore[arg-type]
+    return replace(data, pods=(pod,))
+
+
+def test_the_image_is_named_and_the_deadline_awaited_while_the_import_pod_waits() -> None:
+    planned = plan_import(stuck_import(), now=NOW + 599)
+
+    assert (import_status(planned).reason, planned.wake_at) == ("ImagePullBackOff", NOW + 600)
+    assert "on node n1 cannot pull its image: no such tag" in import_status(planned).message
+
+
+@pytest.mark.parametrize(
+    ("waits", "cause"),
+    [("ImagePullBackOff", "ImageUnavailable"), ("", "StartupDeadlineExceeded")],
+    ids=["image", "slow"],
+)
+def test_the_import_is_tried_again_at_a_cost_when_its_pod_does_not_start(waits: str, cause: str) -> None:
+    data = stuck_import()
+    late = plan_import(replace(data, pods=(replace(data.pods[0], waiting_reason=waits),)), now=NOW + 600)
+    status = import_status(late)
+
+    assert (status.attempt, status.restarts, status.reason) == (1, {cause: 1}, cause)
+    assert [deletion.uid for deletion in late.delete] == ["import-0"]
+    assert late.wake_at == NOW + 605
+
+
+def test_the_import_fails_with_culprit_and_remedy_when_its_pods_never_start() -> None:
+    status = import_status(plan_import(stuck_import(backoffLimit=0), now=NOW + 600))
+
+    assert (status.phase, status.reason) == (DatasetPhase.FAILED, "ImageUnavailable")
+    assert "the import did not run within 600 s on its node: pod fashion-9f8e7d6c-import-0 on node n1" in status.message
+    assert "Remedy: " in status.message
+
+
+def test_the_import_waits_for_ever_when_its_pod_has_no_node() -> None:
+    data = begin_import()
+    planned = plan_import(replace(data, pods=(replace(data.pods[0], unschedulable="0/2 nodes"),)), now=NOW + 90_000)
+
+    assert (import_status(planned).phase, import_status(planned).reason) == (DatasetPhase.PENDING, "Unschedulable")
+    assert (import_status(planned).attempt, planned.wake_at) == (0, None)
+
+
 def test_progress_is_shown_when_the_import_runs() -> None:
     data = run_import()
     progress = data.status.progress

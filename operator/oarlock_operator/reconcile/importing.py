@@ -23,6 +23,7 @@ from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
 from oarlock_operator.reconcile.dataset_facts import describe_dataset
 from oarlock_operator.reconcile.dataset_view import DatasetView
+from oarlock_operator.reconcile.import_startup import find_startup_failure, import_startup_due
 from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.steps import ImportStep
 
@@ -141,11 +142,15 @@ def read_facts(data: DatasetView) -> DatasetFacts | None:
 
 def recover(data: DatasetView) -> ImportStep | None:
     """Answer the failure of an import with a new attempt or with Failed; None if nothing failed."""
-    failure = _find_failure(data)
-    if failure is None:
-        return None
-    if not _may_retry(data, failure.cause):
-        return fail(data, failure)
+    failure, late = _find_failure(data), find_startup_failure(data)
+    if failure:
+        return _retry(data, failure) if _may_retry(data, failure.cause) else fail(data, failure)
+    if late:
+        return _retry(data, late) if _is_budget_left(data) else fail(data, late)
+    return None
+
+
+def _retry(data: DatasetView, failure: FailureRecord) -> ImportStep:
     restarts = data.status.restarts
     before = data.status.failures[-1] if data.status.failures else None
     delay = compute_retry_delay(
@@ -200,6 +205,10 @@ def _may_retry(data: DatasetView, cause: str) -> bool:
     budget = budget_of(cause)
     if budget in (Budget.FREE, Budget.NEVER):
         return budget is Budget.FREE
+    return _is_budget_left(data)
+
+
+def _is_budget_left(data: DatasetView) -> bool:
     counted = sum(count for name, count in data.status.restarts.items() if budget_of(name) is not Budget.FREE)
     return data.spec is not None and counted < data.spec.backoff_limit
 
@@ -320,7 +329,9 @@ def follow(data: DatasetView) -> ImportStep:
     """Say what the import does."""
     pods = [data.pod] if data.pod else []
     if wait := explain_wait(pods, data.observed.claims):
-        return ImportStep(phase=DatasetPhase.PENDING, reason=wait.reason, message=wait.message)
+        return ImportStep(
+            phase=DatasetPhase.PENDING, reason=wait.reason, message=wait.message, wake_at=import_startup_due(data)
+        )
     where = f"pod {data.pod_name}" + (f" on node {data.pod.node}" if data.pod else "")
     said = f"; {data.report.warnings[0]}" if data.report and data.report.warnings else ""
     return ImportStep(phase=DatasetPhase.IMPORTING, reason="Importing", message=f"{where} imports{said}")
