@@ -7,18 +7,18 @@ import torch
 import torch.distributed as dist
 
 from oarlock_trainer.agreement import Agreement, Proposal, Verdict
-from oarlock_trainer.statistics_ring import StatisticsRing
+from oarlock_trainer.step_statistics import StepStatistics
 
 
 def follow_steps(steps: int, interval: int, stop_at: int, due_at: int) -> dict[str, Any]:
     """Train nothing for some steps; rank 1 is asked to stop at one, rank 0's clock wants to save at another."""
     dist.init_process_group("gloo")
     rank, processes = dist.get_rank(), dist.get_world_size()
-    ring = StatisticsRing(columns=2, capacity=64, device=torch.device("cpu"))
-    agreement = Agreement(dist.new_group(backend="gloo"), ring=ring, step=0)
+    statistics = StepStatistics(columns=2)
+    agreement = Agreement(dist.new_group(backend="gloo"), statistics=statistics, step=0)
     seen: list[tuple[int, Verdict]] = []
     for step in range(1, steps + 1):
-        ring.push(step, make_row(rank, step), weight=float(processes))
+        statistics.push(step, make_row(rank, step), weight=float(processes))
         proposal = Proposal(
             stop=rank == 1 and step >= stop_at,
             step_seconds=float(rank),

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oarlock_trainer.distributed import gather_by_rank
-from oarlock_trainer.statistics_ring import Snapshot, StatisticsRing
+from oarlock_trainer.step_statistics import Snapshot, StepStatistics
 
 LONGEST_INTERVAL = 1024
-"""Steps between two exchanges, at most: what the ring on the device must hold."""
+"""Steps between two exchanges, at most."""
 _HEAD = 6
 
 
@@ -73,8 +73,8 @@ class _Sent:
 class Agreement:
     """One rank's end. All ranks call the same methods at the same steps."""
 
-    def __init__(self, group: dist.ProcessGroup, *, ring: StatisticsRing, step: int) -> None:
-        self._group, self._ring = group, ring
+    def __init__(self, group: dist.ProcessGroup, *, statistics: StepStatistics, step: int) -> None:
+        self._group, self._statistics = group, statistics
         self._processes = dist.get_world_size(group)
         self._due = step + 1
         self._taken: Snapshot | None = None
@@ -92,7 +92,7 @@ class Agreement:
         """
         verdict = self._receive()
         self._send(proposal)
-        self._taken = self._ring.take()
+        self._taken = self._statistics.take()
         self._due = step + (verdict.interval if verdict else 1)
         return verdict
 
@@ -103,7 +103,7 @@ class Agreement:
             RuntimeError: if another rank is gone.
         """
         verdicts = []
-        while self._sent or self._taken or len(self._ring):
+        while self._sent or self._taken or len(self._statistics):
             verdicts.append(self.exchange(step, proposal))
         return reduce(_merge, (verdict for verdict in verdicts if verdict), None)
 
@@ -121,7 +121,7 @@ class Agreement:
             return None
         sent, self._sent = self._sent, None
         sent.work.wait()
-        return _judge(torch.stack(sent.gathered).numpy(), sent.snapshot, columns=self._ring.columns)
+        return _judge(torch.stack(sent.gathered).numpy(), sent.snapshot, columns=self._statistics.columns)
 
 
 def _judge(by_rank: NDArray[np.float64], snapshot: Snapshot, *, columns: int) -> Verdict:

@@ -1,7 +1,7 @@
 """The device of a process and how it computes: threads, number formats, determinism. Set once, before anything is allocated."""
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -64,7 +64,7 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
 
 def compute_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
     """Return the context in which a forward pass computes in `precision`."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is torch.bfloat16)
+    return nullcontext() if precision is torch.float32 else torch.autocast(device.type, dtype=precision)
 
 
 def free_memory(device: torch.device) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from oarlock_api.contract import PodPhase
-from oarlock_trainer.agreement import LONGEST_INTERVAL, Agreement
+from oarlock_trainer.agreement import Agreement
 from oarlock_trainer.batches import Batches, Samples, open_samples
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
 from oarlock_trainer.checkpointing import Saver
@@ -29,9 +29,9 @@ from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
 from oarlock_trainer.run_log import RunLog
 from oarlock_trainer.signals import StopRequest
-from oarlock_trainer.state import TrainingState
-from oarlock_trainer.statistics_ring import StatisticsRing
+from oarlock_trainer.state import VALIDATED_STEP, TrainingState
 from oarlock_trainer.steering import Steering
+from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.tasks import Task, build_task
 from oarlock_trainer.throughput import Throughput
 
@@ -187,15 +187,15 @@ def _build_steering(
     columns = tuple(f"train/{quantity}" for quantity in task.quantities)
     if learner.gradient_clip_norm is not None:
         columns += ("gradientNorm",)
-    ring = StatisticsRing(columns=len(columns), capacity=LONGEST_INTERVAL, device=processes.device)
+    statistics = StepStatistics(columns=len(columns))
     plan = SavePlan(every=run.checkpoint_every, length=length, last_step=step, saved_step=step or None)
     log = RunLog(config.run_dir) if processes.leads else None
     if log is not None:
-        log.rewind(step)
+        log.rewind(step, validated=state.counters.get(VALIDATED_STEP) == step)
     reporter = Reporter(record, log=log, columns=columns, length=length, learning_rate=learner.learning_rate)
     return Steering(
-        agreement=Agreement(processes.control, ring=ring, step=step),
-        ring=ring,
+        agreement=Agreement(processes.control, statistics=statistics, step=step),
+        statistics=statistics,
         throughput=Throughput(batch_size=config.batch_size, now=now),
         saver=Saver(checkpointer, state, plan=plan, clock=SaveClock(run.checkpoint_every, now=now)),
         watch=DivergenceWatch(),

@@ -15,7 +15,7 @@ from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
 from oarlock_trainer.signals import StopRequest
-from oarlock_trainer.statistics_ring import StatisticsRing
+from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.throughput import Throughput
 
 
@@ -24,7 +24,7 @@ class Steering:
     """One rank's view of the run."""
 
     agreement: Agreement
-    ring: StatisticsRing
+    statistics: StepStatistics
     throughput: Throughput
     saver: Saver
     watch: DivergenceWatch
@@ -38,7 +38,7 @@ class Steering:
 
     def note_step(self, step: int, row: Tensor, weight: float, *, waited: float) -> None:
         """Take up step number `step`: its figures on the device, and the seconds spent waiting for its data."""
-        self.ring.push(step, row, weight=weight)
+        self.statistics.push(step, row, weight=weight)
         self.throughput.count_step(waited)
         self.record.beat(PodPhase.TRAINING, step=step, position=step * self.length.batch_size)
         if self.agreement.is_due(step):
@@ -60,10 +60,20 @@ class Steering:
         self.reporter.note_save(step, self.saver.poll(self.throughput), self.saver.checkpointer)
         self.throughput.resume(time.monotonic())
 
-    def finish_saving(self, step: int) -> None:
-        """Wait until the last save is durable."""
-        result = self.saver.finish(self.throughput)
-        self.reporter.note_save(step, result, self.saver.checkpointer)
+    def finish_saving(self, step: int, model: nn.Module, processes: Processes, *, metric: float | None) -> None:
+        """Wait until the state after `step` steps is durable; if saving it failed, it is tried once more.
+
+        Raises:
+            StorageError: if it failed again.
+        """
+        self._await_save(step)
+        # All ranks have now heard how every save ended, and agree on whether this step is saved.
+        if not self.saver.is_saved(step):
+            self.save(step, model, processes, metric=metric)
+            self._await_save(step)
+
+    def _await_save(self, step: int) -> None:
+        self.reporter.note_save(step, self.saver.wait(self.throughput), self.saver.checkpointer)
 
     def _propose(self) -> Proposal:
         now = time.monotonic()

@@ -64,8 +64,8 @@ class ImageClassification:
         return self.measure_training(loss, outputs, targets)
 
     def measure_training(self, loss: Tensor, outputs: Tensor, targets: Tensor) -> Tensor:
-        correct = (outputs.argmax(dim=1) == targets).sum()
-        return torch.stack((loss, correct.to(loss.dtype)))
+        correct = (outputs.argmax(dim=1) == targets).sum(dtype=loss.dtype)
+        return torch.stack((loss, correct))
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class: float32 [N, classes]."""
