@@ -212,7 +212,7 @@ def test_kubectl_says_why_when_a_manifest_is_none(
     assert "NotFound" in outcome.scene.kubectl("get", "tj", "odd", check=False)
 
 
-UNFIT = {
+UNFIT: dict[str, tuple[Object, str, str]] = {
     "batch": ({"recipe": {"batchSize": 5000}}, "spec.recipe.batchSize must be at most", "3000, got 5000: lower it"),
     "processes": ({"recipe": {"batchSize": 2}, "workers": {"gpusPerNode": 0, "processesPerNode": 4}},
                   "spec.recipe.batchSize must be at least", "4, got 2: raise it"),
