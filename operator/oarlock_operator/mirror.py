@@ -6,9 +6,12 @@ overtaken, and what the watch brings besides those, before it has caught up, is 
 mirror never goes back behind the operator's own write. No I/O, no clock.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
+
+_log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -82,12 +85,10 @@ class Mirror(Generic[T]):
         """Take an object that a watch brings."""
         name, uid, version = _identify(raw)
         slot = self._slots.get(name)
-        if slot is None:
-            self._put(name, _Slot(self._convert(raw), uid, version, caught_up=True))
-        elif (slot.uid, slot.version) == (uid, version):
+        if slot and (slot.uid, slot.version) == (uid, version):
             slot.catch_up()
-        elif slot.caught_up:
-            self._put(name, _Slot(self._convert(raw), uid, version, caught_up=True))
+        elif slot is None or slot.caught_up:
+            self._put_readable(name, raw, caught_up=True)
         elif slot.uid != uid or version not in slot.overtaken:
             slot.doubtful.add(version)
             self._doubt(name)
@@ -118,7 +119,7 @@ class Mirror(Generic[T]):
             name, uid, version = _identify(raw)
             slot = self._slots.get(name)
             if slot is None:
-                self._put(name, _Slot(self._convert(raw), uid, version, caught_up=False))
+                self._put_readable(name, raw, caught_up=False)
             elif (slot.uid, slot.version) != (uid, version):
                 self._doubt(name)
         self._listed = True
@@ -155,6 +156,16 @@ class Mirror(Generic[T]):
         slot = self._slots.get(name)
         if slot and slot.uid == uid:
             slot.value = change(slot.value)
+
+    def _put_readable(self, name: Name, raw: Object, *, caught_up: bool) -> None:
+        """Put what others wrote: one object that is not understood must not hide all others."""
+        _, uid, version = _identify(raw)
+        try:
+            value = self._convert(raw)
+        except Exception:  # noqa: BLE001  # whatever is wrong with it
+            _log.exception("%s %s/%s is passed over: it is not understood", raw.get("kind"), *name)
+            return
+        self._put(name, _Slot(value, uid, version, caught_up=caught_up))
 
     def _doubt(self, name: Name) -> None:
         self.doubts.add(name)

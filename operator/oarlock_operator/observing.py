@@ -17,6 +17,7 @@ from oarlock_operator.untrusted import Identity, clean_text, read_termination_re
 Object = Mapping[str, Any]
 
 _LONGEST_MESSAGE = 1024
+_LARGEST_NUMBER = 10**6
 _SIGNAL_OFFSET = 128
 """A process that a signal kills ends with this exit code plus the signal."""
 _LARGEST_EXIT_CODE = 255
@@ -211,9 +212,10 @@ def _controller(raw: Object) -> Mapping[str, Any]:
 
 
 def _number(raw: Object, label: str) -> int:
-    """Value of a label of ours; -1 if it is absent or none, which no attempt and no rank is."""
+    """Value of a label of ours; -1 if it is absent or nonsense, which no attempt and no rank is."""
     with contextlib.suppress(ValueError):
-        return int((raw["metadata"].get("labels") or {}).get(label, ""))
+        number = int((raw["metadata"].get("labels") or {}).get(label, ""))
+        return number if 0 <= number <= _LARGEST_NUMBER else -1
     return -1
 
 

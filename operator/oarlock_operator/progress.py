@@ -85,7 +85,7 @@ class Progress:
             async with self._queue.take() as key:
                 source = self._sources.get(key)
                 if source and source.is_open:
-                    await self._pull(key, source)
+                    await self._pull_safely(key, source)
                     self._queue.add_at(key, self._clock.now() + self._spread(source.interval))
 
     @property
@@ -94,6 +94,14 @@ class Progress:
 
     def _spread(self, interval: float) -> float:
         return max(interval, len(self._sources) / _PULLS_PER_SECOND)
+
+    async def _pull_safely(self, key: Reference, source: _Source) -> None:
+        try:
+            await self._pull(key, source)
+        except Exception as error:  # noqa: BLE001  # whatever an agent answers, the others are asked on
+            self._metrics.count_error(where="progress", error=error)
+            _log.exception("asking pod %s/%s failed", key.namespace, source.seen.pod.name)
+            self._take_silence(key, source)
 
     async def _pull(self, key: Reference, source: _Source) -> None:
         pod = source.seen.pod

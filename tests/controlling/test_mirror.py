@@ -1,4 +1,5 @@
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -118,6 +119,19 @@ def test_comparison_names_every_difference_and_changes_nothing(mirror: Mirror[st
     assert mirror.compare(listed) == 3
     assert {name.name for name in mirror.doubts} == {"gone", "changed", "new"}
     assert mirror.get(Name("ns", "changed")) == "u11"
+
+
+def test_other_objects_are_seen_when_one_is_not_understood(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def convert(raw: dict[str, Any]) -> str:
+        return str(raw["spec"]["field"])
+
+    strict: Mirror[str] = Mirror(convert)
+    strict.offer_all([make("1", name="odd"), {**make("1", name="even"), "spec": {"field": 2}}])
+
+    assert list(strict) == [Name("ns", "even")]
+    assert "ns/odd is passed over" in caplog.text
 
 
 def test_changes_are_told_with_what_was_before() -> None:
