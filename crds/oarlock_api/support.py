@@ -28,6 +28,10 @@ def _other_than(*supported: Any) -> Callable[[Any], bool]:
 
 
 _LEAVE_OUT = "leave it out"
+_NOT_SUPPORTED = "is not supported yet"
+_NOT_BUILT_IN = "must be a built-in model"
+RULES = frozenset({_NOT_SUPPORTED, _NOT_BUILT_IN})
+"""What this module says of a value; it matters only where the value is one at all."""
 
 TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.script", remedy="use model and recipe"),
@@ -82,7 +86,7 @@ def find_unsupported(table: tuple[Unsupported, ...], manifest: Mapping[str, Any]
     for row in table:
         value = _look_up(manifest, row.path)
         if value is not None and row.refuses(value):
-            yield Finding(path=row.path, rule="is not supported yet", found=_show(value), remedy=row.remedy)
+            yield Finding(path=row.path, rule=_NOT_SUPPORTED, found=_show(value), remedy=row.remedy)
 
 
 def find_unknown_model(manifest: Mapping[str, Any]) -> Iterator[Finding]:
@@ -91,7 +95,7 @@ def find_unknown_model(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     if isinstance(name, str) and name not in BUILT_IN_MODELS:
         yield Finding(
             path="spec.model.name",
-            rule="must be a built-in model",
+            rule=_NOT_BUILT_IN,
             found=repr(name),
             remedy=f"use one of {', '.join(BUILT_IN_MODELS)}",
         )

@@ -57,7 +57,9 @@ def _check(kind: type[M], spec: Mapping[str, Any], *, name: str, beyond: Sequenc
         model = kind.from_wire(spec)
     except pydantic.ValidationError as error:
         findings += [_describe(details, kind) for details in error.errors(include_url=False)]
-    findings += beyond
+    # A value of the wrong type is not "not supported yet" as well.
+    wrong = {finding.path for finding in findings}
+    findings += [finding for finding in beyond if finding.path not in wrong or finding.rule not in support.RULES]
     return Checked(model=None if findings else model, findings=tuple(_without_repeats(findings)))
 
 
@@ -157,7 +159,9 @@ def _nearest(name: str, known: Sequence[str], *, otherwise: str | None = None) -
     close = difflib.get_close_matches(name.lower().replace("_", ""), lowered, n=1)
     if close:
         return f"did you mean {lowered[close[0]]}?"
-    return f"the fields here are {', '.join(known)}" if otherwise is None and known else otherwise or "remove it"
+    if otherwise is not None:
+        return otherwise
+    return f"the fields here are {', '.join(known)}" if known else "remove it"
 
 
 def _fields_at(kind: type[WireModel], location: Sequence[int | str]) -> list[str]:
