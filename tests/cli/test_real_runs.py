@@ -19,7 +19,17 @@ from PIL import Image
 pytestmark = pytest.mark.train
 
 _PATIENCE_SECONDS = 120
-_LONG = ["--set", "spec.model.name=mlp", "--set", "spec.recipe.epochs=60", "--set", "spec.checkpoints.every.steps=100"]
+_started: list[subprocess.Popen[str]] = []
+_LONG = [
+    word
+    for change in (
+        "spec.model.name=mlp",
+        "spec.recipe.epochs=40",
+        "spec.recipe.validation.every.epochs=40",
+        "spec.checkpoints.every.steps=50",
+    )
+    for word in ("--set", change)
+]
 
 
 @pytest.fixture
@@ -38,9 +48,11 @@ def shapes(tmp_path: Path) -> Path:
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", "from oarlock.cli import main; main()", "run", *words]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
+    _started.append(process)
+    return process
 
 
 def run(folder: Path, *words: str) -> tuple[int, str]:
@@ -78,6 +90,13 @@ def safe_step(folder: Path) -> int:
 @pytest.fixture(autouse=True)
 def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
     yield
+    for process in _started:
+        process.kill()
+        process.wait()
+    _started.clear()
+    deadline = time.monotonic() + 5
+    while find_pods(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert not find_pods(tmp_path)
 
 
