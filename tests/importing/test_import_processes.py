@@ -228,6 +228,60 @@ def test_import_is_refused_when_another_one_works_in_the_folder(tmp_path: Path) 
         import_from(source, tmp_path / "data")
 
 
+def begin_again(importing: Import, *, attempt: int) -> subprocess.CompletedProcess[str]:
+    """Import as the next pod does."""
+    importing.environment["OARLOCK_ATTEMPT"] = str(attempt)
+    return importing.run()
+
+
+def test_an_import_on_a_lost_node_neither_stops_the_next_one_nor_publishes(
+    started: tuple[Import, subprocess.Popen[bytes]], photos: Path, tmp_path: Path
+) -> None:
+    importing, zombie = started
+    workers = psutil.Process(zombie.pid).children(recursive=True)
+    for process in (*workers, psutil.Process(zombie.pid)):
+        process.suspend()
+    done = begin_again(importing, attempt=1)
+    published = (importing.versions[0] / "dataset.json").stat().st_ino
+    for process in (*workers, psutil.Process(zombie.pid)):
+        process.resume()
+
+    assert done.returncode == EXIT_SUCCESS, done.stderr
+    assert "shards were finished by an earlier import" in done.stderr
+    assert zombie.wait(timeout=60) != EXIT_SUCCESS
+    expected = import_from(photos, tmp_path / "fresh", PHOTO).version
+    assert [path.name for path in importing.versions] == [expected]
+    assert (importing.versions[0] / "dataset.json").stat().st_ino == published
+    open_dataset(importing.versions[0]).verify()
+
+
+def test_an_import_of_an_earlier_attempt_is_superseded_when_it_comes_late(tmp_path: Path) -> None:
+    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw"))
+
+    assert begin_again(importing, attempt=2).returncode == EXIT_SUCCESS
+    late = begin_again(importing, attempt=1)
+    assert late.returncode == EXIT_CODES[Cause.SUPERSEDED], late.stderr
+    assert "attempt 2 of this import works in" in late.stderr
+
+
+def test_a_shard_that_was_taken_over_is_replaced_and_not_written_into(photos: Path, tmp_path: Path) -> None:
+    """The older import has the same file under another name, and may be about to publish it."""
+    importing = Import(tmp_path, source=photos, spec=PHOTO)
+    process = importing.start()
+    importing.wait_for_shard()
+    process.kill()
+    process.wait()
+    note = next(importing.workspace.glob("*.done"))
+    kept = tmp_path / "kept.arrow"
+    os.link(note.with_suffix(""), kept)
+    before = kept.read_bytes()
+    note.write_text("{")
+
+    assert begin_again(importing, attempt=1).returncode == EXIT_SUCCESS
+    assert kept.read_bytes() == before
+    open_dataset(importing.versions[0]).verify()
+
+
 def test_import_names_folder_and_room_when_the_disk_fills_up(photos: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for the end of the disk, since it needs no privileges."""
     importing = Import(tmp_path, source=photos, spec=PHOTO)
@@ -288,10 +342,11 @@ def test_import_fails_when_the_volume_refuses_to_be_written(tmp_path: Path) -> N
         ({"OARLOCK_SOURCE_DIR": "/nowhere"}, Cause.DATA_MISSING, "the source /nowhere does not exist on the volume"),
         ({"OARLOCK_SOURCE_DIR": ""}, Cause.CONFIG_INVALID, "OARLOCK_SOURCE_DIR is not"),
         ({"OARLOCK_RUN": ""}, Cause.CONFIG_INVALID, "the variable OARLOCK_RUN is not set"),
+        ({"OARLOCK_ATTEMPT": "x"}, Cause.CONFIG_INVALID, "OARLOCK_ATTEMPT must be a whole number"),
         ({"OARLOCK_RUN": "{"}, Cause.CONFIG_INVALID, "OARLOCK_RUN is not JSON"),
         ({"OARLOCK_RUN": '{"name": "x"}'}, Cause.CONFIG_INVALID, "OARLOCK_RUN is not an import: spec: Field required"),
     ],
-    ids=["no source", "no variable", "no run", "no json", "no spec"],
+    ids=["no source", "no variable", "no run", "no attempt", "no json", "no spec"],
 )
 def test_exit_code_and_record_name_the_cause(
     tmp_path: Path, variables: dict[str, str], cause: Cause, message: str

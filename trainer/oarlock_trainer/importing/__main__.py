@@ -1,7 +1,7 @@
 """One import: `python -m oarlock_trainer.importing`, started by the agent of an import pod, or by hand.
 
-Reads OARLOCK_RUN (an `ImportRun`), OARLOCK_DATA_DIR, OARLOCK_SOURCE_DIR (for a volume source) and OARLOCK_SCRATCH_DIR
-(for a package); reports
+Reads OARLOCK_RUN (an `ImportRun`), OARLOCK_DATA_DIR, OARLOCK_SOURCE_DIR (for a volume source), OARLOCK_SCRATCH_DIR
+(for a package) and OARLOCK_ATTEMPT; reports
 through a rank record; its exit code is that of the contract for how it ended.
 """
 
@@ -72,7 +72,18 @@ def read_environment(environment: Mapping[str, str]) -> tuple[ImportRun, ImportF
         data=Path(environment[contract.DATA_DIR_ENV]),
         scratch=Path(scratch) if scratch else None,
         source=Path(source) if source else None,
+        attempt=_read_attempt(environment),
     )
+
+
+def _read_attempt(environment: Mapping[str, str]) -> int:
+    text = environment.get(contract.ATTEMPT_ENV) or "0"
+    if not text.isdecimal():
+        raise ConfigError(
+            f"{contract.ATTEMPT_ENV} must be a whole number, got {text!r}",
+            remedy="start the import through the operator, which counts attempts from 0",
+        )
+    return int(text)
 
 
 def build_failure(error: Exception) -> Failure:

@@ -42,6 +42,8 @@ class ImportFolders:
     """What a volume source means, mounted."""
     scratch: Path | None = None
     """Where a package is unpacked."""
+    attempt: int = 0
+    """Which import of the Dataset this is: each has a folder of its own to work in, and an older one cannot publish any more."""
 
 
 def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportProgress) -> DatasetFacts:
@@ -54,7 +56,9 @@ def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportPr
     if run.spec.task is not Task.IMAGE_CLASSIFICATION:
         raise ConfigError(f"spec.task {run.spec.task} is not supported yet", remedy="use imageClassification")
     source = locate_source(run.spec.source, source_dir=folders.source, scratch=folders.scratch, progress=progress)
-    with open_workspace(folders.data, content_hash(_what_is_made(run.spec))) as workspace:
+    key = content_hash(_what_is_made(run.spec))
+    with open_workspace(folders.data, key, attempt=folders.attempt) as place:
+        workspace = place.folder
         listing = list_source(run.spec, source, workspace=workspace, progress=progress)
         form = choose_format(listing, run.spec.image or ImageFormat())
         rows = divide(listing, run.spec.split)
@@ -65,7 +69,7 @@ def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportPr
         with storage_errors(folders.data, doing="writing the data set", needed=needed), source_errors():
             written = _write_shards(tasks, samples=len(listing.samples), workers=run.workers, progress=progress)
             manifest = _finish(run.spec, listing, form, written=written, workspace=workspace)
-        folder = publish(workspace, manifest, beat=progress.beat)
+        folder = publish(place, manifest, beat=progress.beat)
     _tell(manifest, folder, progress)
     return build_facts(manifest, folder)
 

@@ -85,6 +85,9 @@ def run_shard_task(task: ShardTask, advance: Advance) -> ShardResult:
     images, kept, rejects = _read_samples(task, advance)
     labels = task.labels[kept]
     try:
+        # A file that was taken over from an earlier attempt is that one's, too: it is replaced, never written into.
+        for path in (task.file, _note_path(task)):
+            path.unlink(missing_ok=True)
         facts = write_shard(task.file, images, labels) if len(images) else None
         if key and facts:
             _note_finished(task, key, facts, kept, rejects)
