@@ -28,6 +28,7 @@ from reconciling.job_states import (
 
 from oarlock_api.contract import Cause, Outcome
 from oarlock_api.v1alpha1.status import FailureRecord, JobPhase
+from oarlock_operator.manifests.workers import KILL_MARGIN_SECONDS
 from oarlock_operator.reconcile.observed import ObservedJob, ObservedPod
 from oarlock_operator.reconcile.training_job import plan_job
 
@@ -206,6 +207,16 @@ def test_new_pods_wait_for_the_back_off() -> None:
 
     assert not planned.create
     assert planned.wake_at == NOW + 20
+
+
+def test_new_pods_have_longer_to_save_when_saves_were_slow() -> None:
+    report = make_report(metrics={"checkpointDurableSeconds": 100.0})
+    slow = replace(train(), report=report)
+    failed = status_of(plan(break_pod(slow, kill_with(exit_code=137))))
+
+    planned = plan(replace(slow, status=failed, pods=(), report=None), now=NOW + 9)
+
+    assert planned.create[-1]["spec"]["terminationGracePeriodSeconds"] == 300 + KILL_MARGIN_SECONDS
 
 
 def test_the_delay_doubles_when_attempts_fail_one_after_the_other() -> None:

@@ -9,6 +9,7 @@ from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.manifests.workers import build_worker_pod
 from oarlock_operator.policy.claims import explain_claim, is_leaving
+from oarlock_operator.policy.grace import lengthen_grace
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
@@ -133,5 +134,8 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
         )
     if run.workers.nodes > 1 and job.observed.service is None:
         yield build_service(job.owner, status_port=run.workers.status_port)
+    progress = job.status.progress
+    save_seconds = progress.metrics.get("checkpointDurableSeconds") if progress else None
+    policy = lengthen_grace(job.policy, save_seconds=save_seconds)
     for rank in job.missing:
-        yield build_worker_pod(run, owner=job.owner, attempt=job.status.attempt, rank=rank, policy=job.policy)
+        yield build_worker_pod(run, owner=job.owner, attempt=job.status.attempt, rank=rank, policy=policy)
