@@ -1,5 +1,6 @@
 """A small data set that can be learned, runs over it, and a call of the whole trainer in forked ranks."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -83,12 +84,19 @@ class Story:
 
 
 class _WatchedRecord(RankRecord):
-    """Remembers the phases, and asks the trainer to stop when it has come to a step."""
+    """Remembers the phases, asks the trainer to stop when it has come to a step, and clears the volume when it warns."""
 
     phases: list[PodPhase]
     stop: StopRequest
     stop_at: int | None = None
     stop_in: PodPhase | None = None
+    in_the_way: Path | None = None
+
+    def report(self, **facts: Any) -> None:
+        super().report(**facts)
+        if "warnings" in facts and self.in_the_way is not None:
+            with contextlib.suppress(OSError):  # another rank was faster
+                self.in_the_way.unlink()
 
     def beat(self, phase: PodPhase, *, step: int | None = None, position: int | None = None) -> None:
         super().beat(phase, step=step, position=position)
@@ -105,11 +113,15 @@ def run_trainer(
     stop_at: int | None = None,
     stop_in: PodPhase | None = None,
     stopped_rank: int = 0,
+    in_the_way: Path | None = None,
 ) -> Story:
-    """Train in this process, which is one rank; ask `stopped_rank` to stop at a step or in a phase."""
+    """Train in this process, which is one rank; ask `stopped_rank` to stop at a step or in a phase.
+
+    The file `in_the_way` is removed as soon as a warning has been reported.
+    """
     stop = StopRequest()
     record = _WatchedRecord.from_environment()
-    record.stop = stop
+    record.stop, record.in_the_way = stop, in_the_way
     if int(os.environ["RANK"]) == stopped_rank:
         record.stop_at, record.stop_in = stop_at, stop_in
     config = read_config({**os.environ, **environment}, cpus=1)

@@ -86,6 +86,10 @@ class SavePlan:
         """Return the plan after a save at `step`."""
         return replace(self, last_step=step, saved_step=step, due_by_time=False)
 
+    def after_failed_save(self, step: int) -> "SavePlan":
+        """Return the plan after the save at `step` came to nothing; the next one is due when it was due anyway."""
+        return replace(self, saved_step=None) if self.saved_step == step else self
+
     def after_verdict(self, *, save: bool, may_save: bool) -> "SavePlan":
         """Return the plan after the ranks agreed on what rank 0's clock says."""
         return replace(self, due_by_time=self.due_by_time or save, worth_it=may_save)

@@ -22,6 +22,21 @@ class Saver:
         """Say whether the state after `step` steps has been saved, or is being saved."""
         return self._plan.saved_step == step
 
+    def must_save(self, step: int, *, at_once: bool, metric: float | None) -> bool:
+        """Say whether to save after `step` steps; the same on all ranks.
+
+        A run that was stopped is saved before it is validated. When it resumes and the metric of that step is known, the step
+        is saved again with it: no later checkpoint would tell that this one may be the best.
+
+        Args:
+            step: Steps done.
+            at_once: Save whatever the interval says.
+            metric: What a validation found just now.
+        """
+        if self.is_saved(step):
+            return metric is not None
+        return at_once or self.is_due(step)
+
     def propose(self, now: float) -> tuple[bool, bool]:
         """Return whether a checkpoint is due by this rank's clock, and whether it is worth its cost."""
         return self._clock.is_due(now), self._clock.is_worth_it(now)
@@ -42,12 +57,14 @@ class Saver:
         """Return how a save ended, once, without waiting."""
         return self._take_up(self.checkpointer.poll(), throughput)
 
-    def finish(self, throughput: Throughput) -> SaveResult | None:
-        """Wait until the save in flight is durable."""
-        return self._take_up(self.checkpointer.finish(), throughput)
+    def wait(self, throughput: Throughput) -> SaveResult | None:
+        """Wait for the save in flight; if it failed, its step does not count as saved any more, on all ranks."""
+        return self._take_up(self.checkpointer.wait(), throughput)
 
     def _take_up(self, result: SaveResult | None, throughput: Throughput) -> SaveResult | None:
         if result is not None:
             stall, durable = result.stall_seconds, result.durable_seconds
             self._clock.note_cost(throughput.end_save(stall_seconds=stall, durable_seconds=durable))
+            if result.failure is not None:
+                self._plan = self._plan.after_failed_save(result.step)
         return result

@@ -16,7 +16,6 @@ import numpy as np
 from safetensors.torch import save
 from torch import nn
 
-from oarlock_api.contract import CheckpointFacts
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import MeanSubtraction
 from oarlock_trainer.datasets import StoredDataset
@@ -35,20 +34,13 @@ class Origin:
     """Which state of the run is exported."""
 
     checkpoint: str
-    """`best` by the metric that `keepBest` names, or `last` if nothing was validated."""
+    """`best` by the metric that `keepBest` names, `next best` if that one is lost, or `last` if none was validated and is intact."""
     step: int
     epoch: float
     metric: float | None
 
     def __str__(self) -> str:
         return f"{self.checkpoint} model (step {self.step})"
-
-
-def choose_origin(best: CheckpointFacts | None, *, step: int, epoch: float) -> Origin:
-    """Return the best checkpoint's origin if there is one, else that of the last state, after `step` steps."""
-    if best is None or best.metric is None:
-        return Origin(checkpoint="last", step=step, epoch=epoch, metric=None)
-    return Origin(checkpoint="best", step=best.step, epoch=best.epoch, metric=best.metric)
 
 
 def export_model(

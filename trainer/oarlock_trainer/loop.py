@@ -3,26 +3,26 @@
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from oarlock_api.contract import Outcome, PodPhase
 from oarlock_api.metrics import is_better
-from oarlock_trainer.best_weights import read_weights
+from oarlock_trainer.best_weights import choose_weights, read_weights
 from oarlock_trainer.cadence import is_validation_due
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import compute_in, open_device
 from oarlock_trainer.distributed import Processes, hold_gradients, join_processes
-from oarlock_trainer.export import choose_origin, export_model
+from oarlock_trainer.export import export_model
 from oarlock_trainer.optimizers import set_learning_rate
 from oarlock_trainer.preparation import Preparation, prepare
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.state import VALIDATED_STEP, best_counter
 from oarlock_trainer.validation import validate
 
-_VALIDATED_STEP = "validatedStep"
-_BEST = "bestMetric"
 _VALIDATION_ROWS = 4
 """Without gradients, this many times as many samples fit."""
 
@@ -43,12 +43,12 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
         while True:
             validated = _validate_if_due(p, processes, step)
             ends = steering.is_stopping or step >= config.run.steps
-            if (ends or validated.is_best or steering.saver.is_due(step)) and not steering.saver.is_saved(step):
+            if steering.saver.must_save(step, at_once=ends or validated.is_best, metric=validated.metric):
                 steering.save(step, learner.model, processes, metric=validated.metric)
             if steering.is_stopping:
-                return _suspend(p, step)
+                return _suspend(p, processes, step, metric=validated.metric)
             if ends:
-                return _conclude(p, config, processes, step)
+                return _conclude(p, config, processes, step, metric=validated.metric)
 
             asked_at = time.perf_counter()
             batch = p.data.batches.at(step)
@@ -97,7 +97,7 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
     """Validate if the plan says so and it has not been done at this step, before a restart perhaps."""
     steering, counters = p.steering, p.state.counters
     due = is_validation_due(step, every=steering.validate_every, length=steering.length)
-    if not due or steering.is_stopping or len(p.data.validation) == 0 or counters.get(_VALIDATED_STEP) == step:
+    if not due or steering.is_stopping or len(p.data.validation) == 0 or counters.get(VALIDATED_STEP) == step:
         return _Validated()
     steering.settle(step)
     began = time.monotonic()
@@ -126,28 +126,31 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
 def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _Validated:
     """Compare with the best so far, which is part of every checkpoint, so that a resumed run compares with the same."""
     counters, name = p.state.counters, p.best_by
-    counters[_VALIDATED_STEP] = step
+    counters[VALIDATED_STEP] = step
     value = metrics[name]
-    is_best = math.isfinite(value) and (_BEST not in counters or is_better(name, value, counters[_BEST]))
+    best = counters.get(best_counter(name))
+    is_best = math.isfinite(value) and (best is None or is_better(name, value, best))
     if is_best:
-        counters[_BEST] = value
+        counters[best_counter(name)] = value
     return _Validated(metric=value, is_best=is_best)
 
 
-def _suspend(p: Preparation, step: int) -> Outcome:
+def _suspend(p: Preparation, processes: Processes, step: int, *, metric: float | None) -> Outcome:
     """Wait until the last state is safe on the volume."""
     p.steering.record.beat(PodPhase.SUSPENDING)
-    p.steering.finish_saving(step)
+    p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
     p.steering.reporter.say("suspended", step, f"stopped on request; step {step} is safe")
     _close(p)
     return Outcome.SUSPENDED
 
 
-def _conclude(p: Preparation, config: TrainerConfig, processes: Processes, step: int) -> Outcome:
+def _conclude(
+    p: Preparation, config: TrainerConfig, processes: Processes, step: int, *, metric: float | None
+) -> Outcome:
     """Export the best model, or the last if nothing was validated."""
     p.steering.settle(step)
     p.steering.watch.end()
-    p.steering.finish_saving(step)
+    p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
     p.steering.record.beat(PodPhase.EXPORTING)
     if processes.leads:
         _export(p, config, step)
@@ -156,15 +159,25 @@ def _conclude(p: Preparation, config: TrainerConfig, processes: Processes, step:
 
 
 def _export(p: Preparation, config: TrainerConfig, step: int) -> None:
-    best = p.steering.saver.checkpointer.best
-    if best is not None and best.step != step:
-        read_weights(config.run_dir / best.path, p.learner.model)
-    origin = choose_origin(best, step=step, epoch=p.steering.length.epoch(step))
-    path = export_model(
-        config.run_dir, p.learner.model, run=config.run, dataset=p.data.dataset, task=p.task, origin=origin
+    steering, checkpointer = p.steering, p.steering.saver.checkpointer
+    choice = choose_weights(
+        config.run_dir,
+        checkpointer,
+        by=p.best_by,
+        best_metric=p.state.counters.get(best_counter(p.best_by)),
+        step=step,
+        epoch=steering.length.epoch(step),
+        on_chunk=partial(steering.record.beat, PodPhase.EXPORTING),
     )
-    p.steering.record.report(export=path)
-    p.steering.reporter.say("export", step, f"the {origin} is exported to {config.run_dir / path}", export=path)
+    steering.reporter.warn(step, *choice.warnings)
+    steering.reporter.note_checkpoints(latest=checkpointer.latest, best=choice.checkpoint)
+    if choice.checkpoint is not None and choice.checkpoint.step != step:
+        read_weights(config.run_dir / choice.checkpoint.path, p.learner.model)
+    path = export_model(
+        config.run_dir, p.learner.model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
+    )
+    steering.record.report(export=path)
+    steering.reporter.say("export", step, f"the {choice.origin} is exported to {config.run_dir / path}", export=path)
 
 
 def _close(p: Preparation) -> None:

@@ -38,20 +38,24 @@ class RunLog:
         self._file: IO[str] | None = None
         self._flushed = 0.0
 
-    def rewind(self, step: int) -> list[dict[str, Any]]:
+    def rewind(self, step: int, *, validated: bool = True) -> list[dict[str, Any]]:
         """Take back what was written after `step`, open the log, and return its validations so far.
+
+        Args:
+            step: That of the state with which the run goes on.
+            validated: False if this step will be validated again, since the state does not know of its validation.
 
         Raises:
             StorageError: if the volume refuses.
         """
         try:
-            validations = self._keep_until(step)
+            validations = self._keep_until(step, validated=validated)
             self._file = self._path.open("a", encoding="utf-8")
         except OSError as error:
             raise StorageError.from_os_error(error, doing="opening the run log", path=self._path) from error
         return validations
 
-    def _keep_until(self, step: int) -> list[dict[str, Any]]:
+    def _keep_until(self, step: int, *, validated: bool) -> list[dict[str, Any]]:
         """Write the log anew without what came after `step`, line by line, since it may be long."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.touch()
@@ -63,7 +67,7 @@ class RunLog:
         ):
             for text in before:
                 line = _parse(text)
-                if line is not None and line["step"] <= step:
+                if line is not None and _is_kept(line, step, validated=validated):
                     file.write(text)
                     validations += [line] if line["kind"] == "validation" else []
             _sync(file)
@@ -109,6 +113,10 @@ class RunLog:
 def _sync(file: IO[str]) -> None:
     file.flush()
     os.fsync(file.fileno())
+
+
+def _is_kept(line: Mapping[str, Any], step: int, *, validated: bool) -> bool:
+    return bool(line["step"] < step or (line["step"] == step and (validated or line["kind"] != "validation")))
 
 
 def _parse(text: str) -> dict[str, Any] | None:

@@ -9,6 +9,14 @@ from dataclasses import dataclass, field
 from torch import nn
 from torch.optim import Optimizer
 
+VALIDATED_STEP = "validatedStep"
+"""Counter: the step of the last validation."""
+
+
+def best_counter(metric: str) -> str:
+    """Return the name of the counter that holds the best value of `metric` so far."""
+    return f"best/{metric}"
+
 
 @dataclass(slots=True, kw_only=True)
 class TrainingState:

@@ -12,7 +12,7 @@ from oarlock_trainer.checkpoints.durability import delete_folder
 from oarlock_trainer.checkpoints.fence import Fence
 from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR, deleting_suffix, list_complete, step_name
 from oarlock_trainer.checkpoints.manifest import CorruptCheckpointError, Manifest, read_manifest
-from oarlock_trainer.checkpoints.retention import StoredCheckpoint, decide_deletions, find_best, find_latest
+from oarlock_trainer.checkpoints.retention import StoredCheckpoint, decide_deletions, find_best, find_latest, rank
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,10 @@ class Catalogue:
     def find_best(self, *, metric_name: str) -> CheckpointFacts | None:
         best = find_best(self.stored, metric_name=metric_name)
         return self.facts_of(best.step) if best else None
+
+    def rank(self, *, metric_name: str) -> list[CheckpointFacts]:
+        """Return those that were validated, best first."""
+        return [self.facts_of(stored.step) for stored in rank(self.stored, metric_name=metric_name)]
 
     def facts_of(self, step: int) -> CheckpointFacts:
         return self.manifests[step].to_facts(path=f"{CHECKPOINTS_DIR}/{step_name(step)}")

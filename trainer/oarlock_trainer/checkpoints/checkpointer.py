@@ -18,11 +18,11 @@ import torch.distributed as dist
 from oarlock_api.contract import CheckpointFacts
 from oarlock_api.run import WorkerRun
 from oarlock_trainer.checkpoints.agreement import Agreement
-from oarlock_trainer.checkpoints.catalogue import read_catalogue, sweep
+from oarlock_trainer.checkpoints.catalogue import Catalogue, read_catalogue, sweep
 from oarlock_trainer.checkpoints.durability import folder_bytes
 from oarlock_trainer.checkpoints.entries import collect_entries, select_own_entries
 from oarlock_trainer.checkpoints.fence import Fence
-from oarlock_trainer.checkpoints.folders import partial_name, remove_leftovers
+from oarlock_trainer.checkpoints.folders import partial_name, remove_leftovers, restore_replaced
 from oarlock_trainer.checkpoints.loading import LoadedCheckpoint, find_checkpoint, read_checkpoint
 from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.checkpoints.rng import capture_rng
@@ -198,14 +198,28 @@ class Checkpointer:
             StorageError: if it failed: whoever waits needs it.
             SupersededError, CollectiveError: if it ended so.
         """
+        result = self.wait()
+        if result is not None and result.failure is not None:
+            raise result.failure
+        return result
+
+    def wait(self) -> SaveResult | None:
+        """Wait for the save in flight and return how it ended, a failure included, as `poll` does.
+
+        Raises:
+            StorageError: if two saves in a row have failed.
+            SupersededError, CollectiveError: if the save ended so.
+        """
         if self._flight is not None:
             self._await_flight()
             self._unheard.append(self._settle())
         result = self._unheard.pop() if self._unheard else None
         self._unheard.clear()
-        if result is not None and result.failure is not None:
-            raise result.failure
         return result
+
+    def rank(self) -> list[CheckpointFacts]:
+        """Return the validated checkpoints on the volume, best first; by their manifests, their data is not looked at."""
+        return self._read_catalogue().rank(metric_name=str(self._volume.run.keep_best.metric))
 
     def _stage_request(
         self, state: TrainingState, *, step: int, epoch: float, metric: float | None, finite: bool
@@ -297,12 +311,16 @@ class Checkpointer:
 
     def _clear_leftovers(self) -> None:
         self._volume.fence.check()
+        restore_replaced(self._volume.checkpoints, attempt=self._volume.fence.attempt)
         remove_leftovers(self._volume.checkpoints, attempt=self._volume.fence.attempt)
 
     def _read_facts(self) -> tuple[CheckpointFacts | None, CheckpointFacts | None]:
+        catalogue = self._read_catalogue()
+        return catalogue.find_latest(), catalogue.find_best(metric_name=str(self._volume.run.keep_best.metric))
+
+    def _read_catalogue(self) -> Catalogue:
         metric_name = str(self._volume.run.keep_best.metric)
-        catalogue = read_catalogue(self._volume.checkpoints, corrupt=self._corrupt, metric_name=metric_name)
-        return catalogue.find_latest(), catalogue.find_best(metric_name=metric_name)
+        return read_catalogue(self._volume.checkpoints, corrupt=self._corrupt, metric_name=metric_name)
 
 
 def _describe_failure(flight: _Flight, failure: StorageError) -> str:

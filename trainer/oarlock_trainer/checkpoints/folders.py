@@ -11,6 +11,7 @@ from pathlib import Path
 CHECKPOINTS_DIR = "checkpoints"
 _COMPLETE = re.compile(r"step-(\d{9,})")
 _LEFTOVER = re.compile(r"step-\d{9,}\.a(\d+)\.(?:partial|deleting)")
+_REPLACED = re.compile(r"(step-\d{9,})\.a(\d+)\.replaced")
 
 
 def step_name(step: int) -> str:
@@ -24,6 +25,11 @@ def partial_name(step: int, *, attempt: int) -> str:
 
 def deleting_suffix(attempt: int) -> str:
     return f".a{attempt}.deleting"
+
+
+def replaced_name(step: int, *, attempt: int) -> str:
+    """Return the name of an intact checkpoint for the moment in which a better one of the same step takes its place."""
+    return f"{step_name(step)}.a{attempt}.replaced"
 
 
 def list_complete(checkpoints: Path) -> list[tuple[int, Path]]:
@@ -41,6 +47,23 @@ def remove_leftovers(checkpoints: Path, *, attempt: int) -> list[str]:
     for match, folder in _matches(_LEFTOVER, checkpoints):
         if int(match[1]) <= attempt:
             shutil.rmtree(folder)
+            names.append(folder.name)
+    return names
+
+
+def restore_replaced(checkpoints: Path, *, attempt: int) -> list[str]:
+    """Give back their names to the checkpoints of attempts up to this one whose replacement did not come to be.
+
+    What has been replaced is deleted. Returns the names of the folders that were dealt with.
+    """
+    names = []
+    for match, folder in _matches(_REPLACED, checkpoints):
+        if int(match[2]) <= attempt:
+            final = folder.with_name(match[1])
+            if final.exists():
+                shutil.rmtree(folder)
+            else:
+                folder.rename(final)
             names.append(folder.name)
     return names
 

@@ -33,13 +33,22 @@ def find_latest(checkpoints: Iterable[StoredCheckpoint]) -> StoredCheckpoint | N
 
 def find_best(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> StoredCheckpoint | None:
     """Return the best one by the metric, the earliest of equals, or None if none was validated."""
-    best: StoredCheckpoint | None = None
+    return next(iter(rank(checkpoints, metric_name=metric_name)), None)
+
+
+def rank(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> list[StoredCheckpoint]:
+    """Return those that were validated, the best by the metric first, the earliest of equals before the others."""
+    ranked: list[StoredCheckpoint] = []
     for candidate in sorted(checkpoints, key=lambda c: c.step):
         if not candidate.is_good or candidate.metric is None or not math.isfinite(candidate.metric):
             continue
-        if best is None or best.metric is None or is_better(metric_name, candidate.metric, best.metric):
-            best = candidate
-    return best
+        worse = (
+            place
+            for place, other in enumerate(ranked)
+            if other.metric is not None and is_better(metric_name, candidate.metric, other.metric)
+        )
+        ranked.insert(next(worse, len(ranked)), candidate)
+    return ranked
 
 
 def decide_deletions(checkpoints: Iterable[StoredCheckpoint], *, keep: int, metric_name: str) -> list[int]:

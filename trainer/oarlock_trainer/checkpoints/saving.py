@@ -30,7 +30,7 @@ from oarlock_trainer.checkpoints.durability import (
 )
 from oarlock_trainer.checkpoints.entries import Entries, is_finite
 from oarlock_trainer.checkpoints.fence import Fence
-from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR, deleting_suffix, partial_name, step_name
+from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR, deleting_suffix, partial_name, replaced_name, step_name
 from oarlock_trainer.checkpoints.hashing import HashingFileSystem
 from oarlock_trainer.checkpoints.manifest import (
     MANIFEST_NAME,
@@ -178,20 +178,26 @@ def _commit(manifest: Manifest, partial: Path, volume: RunVolume) -> Manifest:
         raise StorageError(f"{partial / MANIFEST_NAME} reads back changed", remedy="check the volume's health")
     final = partial.with_name(step_name(manifest.step))
     volume.fence.check()
-    standing = _make_way(final, manifest, volume)
-    if standing is not None:
+    standing = _find_standing(final, manifest)
+    if standing is not None and manifest.metric in (None, standing.metric):
         shutil.rmtree(partial)
         return standing
+    if standing is not None:
+        _replace(final, partial, aside=final.with_name(replaced_name(manifest.step, attempt=volume.fence.attempt)))
+        return manifest
+    if final.exists():
+        delete_folder(final, suffix=deleting_suffix(volume.fence.attempt))
     partial.rename(final)
     sync_folder(final.parent)
     return manifest
 
 
-def _make_way(final: Path, manifest: Manifest, volume: RunVolume) -> Manifest | None:
-    """Return the intact checkpoint of this step that stands there already, if there is one; else remove what is there.
+def _find_standing(final: Path, manifest: Manifest) -> Manifest | None:
+    """Return the intact checkpoint of this step that stands there already, if there is one.
 
-    A step is written twice when training resumed from before it, because what stands there was found corrupt, or when an
-    earlier attempt finished its last write late. What is intact is never taken away, even for a moment: it may be the only one.
+    A step is written twice when training resumed from before it, because what stands there was found corrupt, when an
+    earlier attempt finished its last write late, or when a run was stopped before this step was validated: the checkpoint
+    then lacks the metric. What is intact is never deleted before another stands in its place: it may be the only one.
     """
     if not final.exists():
         return None
@@ -202,8 +208,21 @@ def _make_way(final: Path, manifest: Manifest, volume: RunVolume) -> Manifest | 
             return standing
     except (CorruptCheckpointError, OSError):
         pass  # it is not intact
-    delete_folder(final, suffix=deleting_suffix(volume.fence.attempt))
     return None
+
+
+def _replace(final: Path, partial: Path, *, aside: Path) -> None:
+    """Put a complete checkpoint in the place of an intact one; after a crash in between, the next attempt restores that."""
+    if aside.exists():
+        shutil.rmtree(aside)  # its place is taken: what stands there replaced it
+    final.rename(aside)
+    try:
+        partial.rename(final)
+    except OSError:
+        aside.rename(final)
+        raise
+    sync_folder(final.parent)
+    shutil.rmtree(aside)
 
 
 def _abandon(partial: Path) -> None:
