@@ -151,6 +151,29 @@ def test_second_command_is_refused_with_the_first_ones_pid(tmp_path: Path, manif
     store.close()
 
 
+@pytest.mark.parametrize("runs", ["digits.yaml", "digits.yaml/below"])
+def test_runs_folder_that_cannot_be_is_refused(tmp_path: Path, manifests: Path, runs: str) -> None:
+    result = oarlock(tmp_path, "run", "digits.yaml", "--runs", runs)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert f"--runs must name a folder that can be written, got {runs}" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("file", ["Dataset/default/.digits.json.partial", "Node/_/.this-machine.json.partial"])
+def test_full_disk_is_said_in_a_sentence(tmp_path: Path, manifests: Path, file: str) -> None:
+    full = tmp_path / "oarlock-runs/.cluster/objects" / file
+    full.parent.mkdir(parents=True)
+    full.symlink_to("/dev/full")
+    result = oarlock(tmp_path, "run", "digits.yaml")
+
+    assert result.returncode == 1
+    assert f"the disk that holds {tmp_path / 'oarlock-runs'} is full" in result.stderr
+    assert "Make room on it." in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
+
+
 def test_empty_list_says_how_to_begin(tmp_path: Path) -> None:
     result = oarlock(tmp_path, "list")
 

@@ -1,6 +1,7 @@
 """Pods as processes: what the kubelet does with containers, the process node does with real small programs."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ from local.local_scene import (
 
 from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock_api.contract import DATA_DIR_ENV, RENDEZVOUS_ENDPOINT_ENV, TERMINATION_LOG_ENV
+from oarlock_operator.cluster.port import UnavailableError
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,34 @@ async def test_pod_fails_and_leaves_nothing_when_its_keeper_is_killed(tmp_path: 
 
         assert container_state(ended)["terminated"]["exitCode"] == 137
         assert not find_processes_of(pod["metadata"]["uid"])
+
+
+async def test_pod_fails_when_its_keeper_is_killed_before_the_command_starts(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        log = tmp_path / "logs/default/pod.log"
+        log.parent.mkdir(parents=True)
+        os.mkfifo(log)  # the command waits for a reader of what it prints
+        reference = await scene.create(make_pod("exit 0"))
+        uid = (await scene.cluster.get(reference))["metadata"]["uid"]
+        await wait_until(lambda: len(find_processes_of(uid)) == 2)  # keeper and command
+        keeper = min(find_processes_of(uid), key=lambda process: process.create_time())
+        keeper.kill()
+        ended = await scene.wait(reference, lambda pod: pod["status"]["phase"] == "Failed")
+
+        assert container_state(ended)["terminated"]["exitCode"] == 137
+        assert not find_processes_of(uid)
+
+
+async def test_all_pods_end_when_the_disk_is_full(tmp_path: Path) -> None:
+    with contextlib.suppress(UnavailableError):  # the node fails, sooner or later than the test
+        async with open_scene(tmp_path) as scene:
+            other = await scene.create(make_pod("sleep 1000", name="other"))
+            uid = (await scene.wait(other, is_running))["metadata"]["uid"]
+            await scene.wait(await scene.create(make_pod("sleep 0.3")), is_running)
+            (tmp_path / ".cluster/objects/Pod/default/.pod.json.partial").symlink_to("/dev/full")
+            await wait_until(lambda: scene.cluster.failure is not None and not find_processes_of(uid))
+            return
+    pytest.fail("the node failed before the disk was full")
 
 
 _OWNER = textwrap.dedent("""

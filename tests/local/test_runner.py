@@ -147,7 +147,11 @@ def suspend_on_request(item: Object) -> dict[str, Any]:
         "reason": "Suspended",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }
-    return {"phase": "Suspended", "conditions": [condition]} if asked else {"phase": "Training", "run": {"hash": "x"}}
+    return (
+        {"phase": "Suspended", "conditions": [condition]}
+        if asked
+        else {"phase": "Training", "run": {"hash": "x", "checkpoints": {"claim": "c"}}}
+    )
 
 
 async def test_job_is_suspended_when_somebody_asks_to_stop(scene: Scene) -> None:
@@ -181,11 +185,11 @@ async def test_import_is_stopped_at_once_when_somebody_asks(scene: Scene) -> Non
 async def test_job_goes_on_with_its_workers_when_it_was_suspended(scene: Scene) -> None:
     (job,) = scene.read(JOB)
     (earlier,) = scene.read(JOB.replace("nodes: 8", "nodes: 3"))
-    await scene.put(earlier, phase="Suspended", run={"hash": "x"}, checkpoint=CHECKPOINT)
+    await scene.put(earlier, phase="Suspended", run={"hash": "x", "checkpoints": {"claim": "c"}}, checkpoint=CHECKPOINT)
     (outcome,) = await scene.run([job], lambda item: None if item["spec"]["runPolicy"]["suspend"] else succeed(item))
 
     assert outcome.object["spec"]["workers"]["nodes"] == 3
-    assert scene.screen.notes == ["lenet goes on from the checkpoint of step 7"]
+    assert scene.screen.notes == ["the last checkpoint of lenet is that of step 7"]
 
 
 async def test_nothing_is_done_when_all_is_done_already(scene: Scene) -> None:
@@ -205,6 +209,44 @@ async def test_import_is_tried_again_when_it_failed_before(scene: Scene) -> None
 
     assert outcome.end is End.SUCCEEDED
     assert outcome.object["metadata"]["uid"] != old
+
+
+async def test_failed_job_is_tried_again_on_its_checkpoints(scene: Scene) -> None:
+    (job,) = scene.read(JOB)
+    facts = {
+        "run": {"hash": "x", "checkpoints": {"claim": "c"}},
+        "checkpoint": CHECKPOINT,
+        "attempt": 2,
+        "nodes": 1,
+        "restarts": {"StorageFull": 3},
+    }
+    verdict = {"reason": "StorageFull", "countedRestarts": 3, "completionTime": "2026-01-01T00:00:00Z"}
+    failed = await scene.put(job, phase="Failed", **facts, **verdict)
+    seen: list[Object] = []
+
+    def answer(item: Object) -> dict[str, Any] | None:
+        seen.append(item["status"])
+        return succeed(item) if item["status"].get("phase") != "Failed" else None
+
+    (outcome,) = await scene.run([job], answer)
+    first = next(status for status in seen if status.get("phase") != "Failed")
+
+    assert (outcome.end, outcome.object["metadata"]["uid"]) == (End.SUCCEEDED, failed["metadata"]["uid"])
+    assert {name: first.get(name) for name in facts} == {**facts, "attempt": 3, "nodes": 0}
+    assert (first.get("countedRestarts"), first.get("completionTime")) == (0, None)
+    assert scene.screen.notes[-2:] == [
+        "lenet failed before (StorageFull) and is tried again",
+        "the last checkpoint of lenet is that of step 7",
+    ]
+
+
+async def test_import_that_was_stopped_goes_on_when_its_data_is_wanted(scene: Scene) -> None:
+    dataset, job = scene.read(DATASET, JOB)
+    await scene.put(dataset, phase="Pending", retryAfter="2099-01-01T00:00:00Z")
+    await scene.run([job], lambda item: succeed(item) if item["kind"] == "TrainingJob" else None)
+
+    (known,) = await scene.cluster.list("Dataset")
+    assert "retryAfter" not in known["status"]
 
 
 async def test_verdict_is_awaited_when_a_refused_spec_was_mended(scene: Scene) -> None:
@@ -236,7 +278,7 @@ async def test_data_stays_when_another_unfinished_job_needs_it(scene: Scene) -> 
     manifests = scene.read(DATASET, JOB)
     await scene.put(manifests[0], phase="Ready", claim="digits-data")
     (other,) = scene.read(JOB.replace("name: lenet}\nspec", "name: other}\nspec"))
-    await scene.put(other, phase="Suspended", run={"hash": "x"})
+    await scene.put(other, phase="Suspended", run={"hash": "x", "checkpoints": {"claim": "c"}})
     with pytest.raises(ManifestsError, match="digits, which other trains on"):
         await scene.runner.clear(manifests)
 

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.util
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ from oarlock.cli.report import build_report
 from oarlock.cli.summary import print_outcome
 from oarlock.infer import UnsuitableFolderError
 from oarlock.local.devices import find_gpus
+from oarlock.local.full_disks import is_full, is_of_disk
 from oarlock.local.machine import Machine, observe_machine
 from oarlock.local.object_store import DamagedStoreError, StoreInUseError
-from oarlock.local.runs_folder import RunsFolder
+from oarlock.local.runs_folder import RunsFolder, UnusableFolderError
 from oarlock.local.session import LocalSession, open_session, reference_of
 from oarlock.manifests.overrides import OverrideError, parse_override
 from oarlock.manifests.problems import ManifestsError, Problem
@@ -65,13 +67,26 @@ def run(request: Request) -> int:
         return _run(request, console)
     except ManifestsError as error:
         print_problems(problems, error)
-    except (OverrideError, UnsuitableFolderError) as error:
+    except (OverrideError, UnsuitableFolderError, UnusableFolderError) as error:
         problems.print(f"[red]{escape(str(error))}[/]", highlight=False)
     except StoreInUseError as error:
         return _refuse(problems, f"{error}. Wait for it, or work in another folder with --runs")
     except DamagedStoreError as error:
         return _refuse(problems, str(error))
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+        return _refuse(problems, _describe_disk(request.runs, error))
     return EXIT_INVALID
+
+
+def _describe_disk(runs: RunsFolder, error: OSError) -> str:
+    """Say why nothing can be written, and what to do."""
+    folder, why = runs.root.absolute(), error.strerror
+    end = "Everything was stopped; the same command goes on from the last checkpoint"
+    if is_full(error):
+        return f"the disk that holds {folder} is full ({why}). Make room on it. {end}"
+    return f"{folder} cannot be written ({why}). See to its disk and permissions. {end}"
 
 
 def _refuse(console: Console, message: str) -> int:
@@ -118,6 +133,8 @@ def _find_unready() -> str:
 
 
 async def _train(request: Request, console: Console, manifests: list[Manifest], machine: Machine) -> list[Outcome]:
+    # What the controller warns of while it tries again is not for people here: what lasts ends the run with a message.
+    logging.getLogger("oarlock_operator").setLevel(logging.ERROR)
     stop = StopRequests()
     with stop.listen():
         async with open_session(request.runs, machine) as session:

@@ -129,7 +129,7 @@ def _describe_failure(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[st
     for line in str(failure.get("detail", "")).splitlines()[-_DETAIL_LINES:]:
         yield f"  [dim]│ {escape(line)}[/]"
     if item["kind"] == "TrainingJob" and status.get("phase") == "Failed":
-        yield "[dim]The same command shows this again; with --fresh it trains anew.[/]"
+        yield "[dim]When the cause is removed, the same command goes on from the last checkpoint; --fresh trains anew.[/]"
 
 
 def _say_where(failure: Mapping[str, Any]) -> str:

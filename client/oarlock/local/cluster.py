@@ -10,7 +10,7 @@ import contextlib
 import copy
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class LocalCluster:
         self._store = ObjectStore(folder / ".cluster")
         self._hub = WatchHub(backlog=backlog)
         self._volumes = Volumes(folder / "volumes")
+        self.failure: OSError | None = None
+        """Why nothing can be written any more."""
         self._register_node(machine)
         self._settle()
 
@@ -93,7 +95,7 @@ class LocalCluster:
             "creationTimestamp": format_time(self._clock()),
             "generation": 1,
         }
-        stored = self._store.put(item)
+        stored = self._put(item)
         self._hub.publish(Change.ADDED, stored)
         self._settle()
         return stored
@@ -148,7 +150,7 @@ class LocalCluster:
         if known is not None:
             self._update(count_again(known, now=self._clock()))
             return
-        self._hub.publish(Change.ADDED, self._store.put(event))
+        self._hub.publish(Change.ADDED, self._put(event))
         events = sorted(self._store.peek("Event"), key=lambda item: int(item["metadata"]["resourceVersion"]))
         for old in events[:-MAX_EVENTS]:
             self._remove(old)
@@ -203,12 +205,25 @@ class LocalCluster:
             raise ConflictError("the object changed since it was read", reference=reference, status=409)
         return known
 
+    def _put(self, item: Object) -> Object:
+        with self._noting_failure(reference_to(item)):
+            return self._store.put(item)
+
+    @contextlib.contextmanager
+    def _noting_failure(self, reference: Reference) -> Iterator[None]:
+        """Be to everybody a server that does not answer, while the disk takes nothing; `failure` tells the owner why."""
+        try:
+            yield
+        except OSError as error:
+            self.failure = error
+            raise UnavailableError(f"cannot be written: {error.strerror}", reference=reference) from error
+
     def _update(self, item: Object) -> Object:
         """Write a new version of an object; an equal one is not a new version."""
         known = self._store.get(reference_to(item))
         if known is not None and _without_version(item) == _without_version(known):
             return known
-        stored = self._store.put(item)
+        stored = self._put(item)
         self._hub.publish(Change.MODIFIED, stored, before=known)
         return stored
 
@@ -235,7 +250,8 @@ class LocalCluster:
             self._update({**known, "metadata": metadata})
 
     def _remove(self, known: Object) -> Object:
-        removed = self._store.remove(reference_to(known))
+        with self._noting_failure(reference_to(known)):
+            removed = self._store.remove(reference_to(known))
         if removed["kind"] == "PersistentVolumeClaim":
             self._volumes.remove(removed)
         self._hub.publish(Change.DELETED, removed)

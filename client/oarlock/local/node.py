@@ -4,7 +4,6 @@ It watches the pods that are bound to it and runs each in a task of its own. Whe
 """
 
 import asyncio
-import contextlib
 import os
 import shutil
 import site
@@ -122,9 +121,8 @@ class ProcessNode:
     async def _end_all(self) -> None:
         for task in self._tasks.values():
             task.cancel()
-        for task in self._tasks.values():
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        # What one of them fails of keeps none of the others from its end.
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
 
 def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:

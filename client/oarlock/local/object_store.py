@@ -133,7 +133,7 @@ def _take_lock(folder: Path) -> IO[str]:
 
 def find_owner(folder: Path) -> int | None:
     """Return the process that owns a store; None if nobody does."""
-    with contextlib.suppress(FileNotFoundError), (folder / "lock").open() as lock:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), (folder / "lock").open() as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -22,6 +22,7 @@ from oarlock.local.environment import (
     translate_path,
     translate_paths,
 )
+from oarlock.local.full_disks import is_full
 from oarlock.local.mounts import UnsupportedVolumeError, list_writable, prepare_mounts
 from oarlock.local.node_port import NodePort, Pod
 from oarlock.local.pod_status import (
@@ -110,7 +111,7 @@ class PodRunner:
                 await self._remove_folder()  # as the kubelet removes the volumes of a pod that has ended
         except _StoppedError:
             pass
-        except asyncio.CancelledError:
+        except BaseException:
             await self._abandon()
             raise
         finally:
@@ -130,6 +131,8 @@ class PodRunner:
                 return await self._recover()
             return await self._run_command()
         except (_RefusedPodError, UnresolvableError, UnsupportedVolumeError, OSError) as error:
+            if isinstance(error, OSError) and is_full(error):
+                raise  # another attempt on this machine would find the disk as full
             now = self._tools.clock()
             return build_refused_status(self._pod, now=now, reason=UNSUPPORTED_REASON, message=f"{error}")
 
@@ -165,16 +168,18 @@ class PodRunner:
     async def _run_process(self, process: PodProcess) -> ProcessEnd:
         """Run the command to its end, or to the end of the grace period once the pod is to go."""
         self._mark_started()
-        if problem := await process.start():
-            return problem
+        try:
+            return await process.start() or await self._follow_process(process)
+        except LostProcessError:
+            return ProcessEnd(exit_code=_KILLED_EXIT_CODE, finished=self._tools.clock())
+
+    async def _follow_process(self, process: PodProcess) -> ProcessEnd:
         now = self._tools.clock()
         await self._write_status(build_running_status(self._pod, now=now, address=self._address, pid=process.pid or 0))
         ending = asyncio.create_task(process.wait())
         try:
             await self._stop_when_asked(process, ending)
             return await ending
-        except LostProcessError:
-            return ProcessEnd(exit_code=_KILLED_EXIT_CODE, finished=self._tools.clock())
         finally:
             ending.cancel()
 

@@ -8,13 +8,23 @@ pods/                            scratch of pods that run
 NAME.yaml                        manifests that were made for a folder of images
 """
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oarlock.local.full_disks import is_full
+
 DEFAULT_RUNS = Path("oarlock-runs")
+
+
+class UnusableFolderError(Exception):
+    """Nothing can be kept in a folder."""
+
+    def __init__(self, folder: Path, why: str) -> None:
+        super().__init__(f"--runs must name a folder that can be written, got {folder} ({why}): name another one")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,8 +46,23 @@ class RunsFolder:
         return self.root / "logs"
 
     def prepare(self) -> None:
-        """Make the folder, and keep what is in it out of the user's git repository."""
+        """Make the folder, and keep what is in it out of the user's git repository.
+
+        Raises:
+            UnusableFolderError: says why nothing can be kept there.
+            OSError: if the disk is full.
+        """
+        try:
+            self._prepare()
+        except OSError as error:
+            if is_full(error):
+                raise
+            raise UnusableFolderError(self.root, error.strerror or str(error)) from None
+
+    def _prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         ignore = self.root / ".gitignore"
         if not ignore.exists():
             ignore.write_text("# Made by oarlock run.\n*\n")

@@ -6,7 +6,9 @@ The controller is the operator's own, so that what happens here is what happens 
 import asyncio
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from oarlock.local.addresses import find_free_port
@@ -14,9 +16,11 @@ from oarlock.local.cluster import LocalCluster
 from oarlock.local.local_node_port import LocalNodePort
 from oarlock.local.machine import Machine
 from oarlock.local.node import ProcessNode
+from oarlock.local.retrying import put_off_import, reopen_job, take_up_import
 from oarlock.local.runs_folder import RunsFolder
 from oarlock_api.contract import DEFAULT_STATUS_PORT
-from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
+from oarlock_operator.cluster.port import ClusterError, ConflictError
 from oarlock_operator.controller import Controller
 from oarlock_operator.names import data_folder
 from oarlock_operator.reconcile.plans import Reference
@@ -26,6 +30,8 @@ Object = dict[str, Any]
 
 IMAGE = "none"
 """Pods run programs of this machine; no image is pulled."""
+_VERDICTS = frozenset({"Complete", "Failed"})
+"""Conditions that a finished job has and one that goes on has not."""
 _PULL_SECONDS = 0.5
 _RETRY_SECONDS = 0.25
 
@@ -50,6 +56,65 @@ class LocalSession:
         known = await self._cluster.get(job)
         policy = {**known["spec"].get("runPolicy", {}), "suspend": suspended}
         await self._cluster.apply({**known, "spec": {**known["spec"], "runPolicy": policy}})
+
+    async def retry(self, job: Reference) -> None:
+        """Let a failed job be tried again, on the checkpoints that it has. There is nothing like it on Kubernetes."""
+        await self._edit_status(job, reopen_job)
+
+    async def take_up(self, dataset: Reference) -> None:
+        """Let an unfinished import go on now."""
+        await self._edit_status(dataset, take_up_import)
+
+    async def stop_import(self, dataset: Reference) -> None:
+        """Ask for an import to stop and to stay so; the operator removes its pods, as it does with those of attempts that are over."""
+        await self._edit_status(dataset, lambda status: put_off_import(status, now=time.time()))
+
+    async def has_pods(self, reference: Reference) -> bool:
+        """Say whether pods of an object are there."""
+        known = self.find(reference)
+        return known is not None and bool(await self._find_dependents(known["metadata"]["uid"]))
+
+    def find_run_folder(self, job: Object) -> Path | None:
+        """Return the folder in which a job's pods write; None if there is none yet."""
+        run, metadata = job.get("status", {}).get("run"), job["metadata"]
+        if not run:
+            return None
+        claim = self._cluster.find_claim_folder(metadata["namespace"], run["checkpoints"]["claim"])
+        return claim / str(metadata["uid"]) if claim else None
+
+    async def _edit_status(self, reference: Reference, change: Callable[[Object], Object]) -> None:
+        """Change a status that the operator may be writing too."""
+        while True:
+            known = await self._cluster.get(reference)
+            version = known["metadata"]["resourceVersion"]
+            with contextlib.suppress(ConflictError):
+                await self._cluster.write_status(
+                    reference, resource_version=version, status=change(known.get("status", {}))
+                )
+                return
+
+    async def reopen(self, job: Reference) -> None:
+        """Let a job that failed go on: with a new attempt, from its last checkpoint, its failures kept and no longer counted.
+
+        Whoever runs a job again has seen why it failed, and may have mended what was not in its spec: a full disk, lost data.
+        """
+        known = await self._cluster.get(job)
+        status = TrainingJobStatus.from_wire(known["status"])
+        reopened = status.model_copy(
+            update={
+                "phase": JobPhase.SUSPENDED,
+                "reason": "Reopened",
+                "message": "run again after a failure",
+                "attempt": status.attempt + 1,
+                "counted_restarts": 0,
+                "resume_floor": None,
+                "retry_after": None,
+                "completion_time": None,
+                "conditions": [condition for condition in status.conditions if condition.type not in _VERDICTS],
+            }
+        )
+        version = known["metadata"]["resourceVersion"]
+        await self._cluster.write_status(job, resource_version=version, status=reopened.to_wire())
 
     async def delete(self, reference: Reference) -> None:
         """Delete an object and wait until it and all that belonged to it are gone.
@@ -91,8 +156,11 @@ class LocalSession:
         """Let the cluster work.
 
         Raises:
+            OSError: if the cluster cannot be written any more.
             Exception: whatever ended the node or the controller, which work as long as the session lasts.
         """
+        if self._cluster.failure:
+            raise self._cluster.failure
         done, _ = await asyncio.wait(self._background, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -106,11 +174,31 @@ async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[Loca
     Jobs that were interrupted stay so until somebody resumes them.
 
     Raises:
+        UnusableFolderError: if the folder cannot be made or written.
         StoreInUseError: if another process works with this folder.
         DamagedStoreError: if a file in it cannot be read.
+        OSError: if the disk is full, or fails: all pods have ended then too.
     """
     runs.prepare()
     cluster = LocalCluster(runs.root, machine=machine)
+    background: list[asyncio.Task[None]] = []
+    try:
+        await _hold_unfinished_jobs(cluster)
+        background += _start(cluster, runs, machine)
+        yield LocalSession(runs, cluster, background)
+    except ClusterError as error:
+        raise cluster.failure or error from None
+    finally:
+        # The controller first: it must not answer the end of the pods with new ones.
+        for task in reversed(background):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+        cluster.close()
+
+
+def _start(cluster: LocalCluster, runs: RunsFolder, machine: Machine) -> list[asyncio.Task[None]]:
+    """Start the node and the controller, in this order."""
     settings = build_settings(machine)
     node = ProcessNode(
         LocalNodePort(cluster),
@@ -119,21 +207,11 @@ async def open_session(runs: RunsFolder, machine: Machine) -> AsyncIterator[Loca
         status_port=settings.status_port,
         devices=machine.gpus,
     )
-    await _hold_unfinished_jobs(cluster)
     controller = Controller(cluster, settings, watch_custom_resources=True)
-    background = [
+    return [
         asyncio.create_task(node.run(), name="the process node"),
         asyncio.create_task(controller.run(), name="the controller"),
     ]
-    try:
-        yield LocalSession(runs, cluster, background)
-    finally:
-        # The controller first: it must not answer the end of the pods with new ones.
-        for task in reversed(background):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await task
-        cluster.close()
 
 
 async def _hold_unfinished_jobs(cluster: LocalCluster) -> None:

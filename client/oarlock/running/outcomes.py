@@ -41,7 +41,8 @@ class Outcome:
     """The object as it is at the end."""
     seconds: float
     """How long it took in this run of the command."""
-    note: str = ""
+    warnings: tuple[str, ...] = ()
+    """What the user should know though it went on."""
 
 
 def find_exit_code(outcomes: list[Outcome]) -> int:

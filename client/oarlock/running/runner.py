@@ -16,6 +16,7 @@ from oarlock.running.changes import ASKED_ANNOTATION, format_asked
 from oarlock.running.interrupts import KILLING, StopRequests
 from oarlock.running.outcomes import EXIT_CODES, EXIT_SUCCESS, End, Outcome
 from oarlock.running.screen import Screen
+from oarlock.running.telling import Teller
 from oarlock_api.findings import Finding
 from oarlock_operator.reconcile.plans import Reference
 
@@ -24,9 +25,14 @@ Object = dict[str, Any]
 _GLANCE_SECONDS = 0.15
 _ENDED_WELL = frozenset({"Ready", "Succeeded"})
 _ENDED_BADLY = frozenset({"Failed", "Invalid"})
+_FINISHED = _ENDED_WELL | {"Failed"}
 _STOPPING = (
     "Saving a checkpoint, then stopping. Press Ctrl-C twice more to kill it instead.",
     "Still waiting for the checkpoint. Press Ctrl-C once more to kill it: what was trained since the last one is lost.",
+)
+_STOPPING_IMPORT = (
+    "Stopping the import. Press Ctrl-C twice more to kill it instead.",
+    "Still waiting for the import to end. Press Ctrl-C once more to kill it.",
 )
 
 
@@ -90,19 +96,48 @@ class Runner:
         began = self._clock()
         reference = reference_of(manifest.body)
         known = self._session.find(reference)
-        if known and (earlier := _find_earlier_end(known)):
+        if known and _find_phase(known) in _ENDED_WELL:
             self._screen.show(known)
             self._screen.settle()
-            return Outcome(end=earlier, object=known, seconds=0.0)
+            return Outcome(end=End.ALREADY, object=known, seconds=0.0)
         if known and _is_failed_import(known):
             self._screen.note(f"the import of {manifest.name} failed before and is tried again")
             await self._session.delete(reference)
-        if known and (step := _find_safe_step(known)):
-            self._screen.note(f"{manifest.name} goes on from the checkpoint of step {step:,}")
+        teller = Teller(self._screen, manifest.name, since=time.time())
         await self._session.apply(self._build(manifest, known))
-        end = await self._follow(reference)
+        await self._take_up(manifest, known)
+        end = await self._follow(reference, teller)
         self._screen.settle()
-        return Outcome(end=end, object=self._require(reference), seconds=self._clock() - began)
+        seconds = self._clock() - began
+        return Outcome(end=end, object=self._require(reference), seconds=seconds, warnings=tuple(teller.warnings))
+
+    async def _take_up(self, manifest: Manifest, known: Object | None) -> None:
+        """Let go on what was left, once it is applied: a failed job, an import that was stopped.
+
+        Only the trainer knows which checkpoint is whole, and so where it really goes on: it says so itself.
+        """
+        reference = reference_of(manifest.body)
+        if manifest.kind == "Dataset":
+            await self._take_up_import(reference)
+            return
+        dataset = manifest.body["spec"]["dataset"]["name"]
+        await self._take_up_import(Reference(kind="Dataset", namespace=manifest.namespace, name=dataset))
+        if known is None:
+            return
+        has_failed, step = _find_phase(known) == "Failed", _find_safe_step(known)
+        if has_failed:
+            cause = known["status"].get("reason", "an error")
+            self._screen.note(f"{manifest.name} failed before ({cause}) and is tried again")
+            await self._session.retry(reference)
+        if step:
+            self._screen.note(f"the last checkpoint of {manifest.name} is that of step {step:,}")
+        elif has_failed:
+            self._screen.note(f"{manifest.name} has no checkpoint yet: it is trained from the beginning")
+
+    async def _take_up_import(self, dataset: Reference) -> None:
+        known = self._session.find(dataset)
+        if known and _find_phase(known) not in _FINISHED and known.get("status", {}).get("retryAfter"):
+            await self._session.take_up(dataset)
 
     def _build(self, manifest: Manifest, known: Object | None) -> Object:
         """Return what to apply: a job goes on with the workers that it was accepted with, and is never suspended."""
@@ -125,31 +160,39 @@ class Runner:
             "spec": {**body["spec"], "runPolicy": policy},
         }
 
-    async def _follow(self, reference: Reference) -> End:
+    async def _follow(self, reference: Reference, teller: Teller) -> End:
         heard = 0
         while True:
             item = self._require(reference)
             self._screen.show(item)
+            teller.tell(item, self._session.find_run_folder(item) if item["kind"] == "TrainingJob" else None)
             if end := _find_end(item):
                 return end
             if self._stop.count > heard:
                 heard = self._stop.count
                 if end := await self._answer(reference, heard):
                     return end
-            if heard and _is_suspended(item):
+            if heard and await self._has_stopped(item):
                 return End.SUSPENDED
             await self._session.wait(_GLANCE_SECONDS)
 
     async def _answer(self, reference: Reference, requests: int) -> End | None:
-        """Do what a request to stop asks for; an import needs no farewell, since it goes on where it was."""
+        """Do what a request to stop asks for: a job makes a checkpoint, an import ends and stays away."""
         if requests >= KILLING:
             return End.KILLED
-        if reference.kind != "TrainingJob":
-            return End.SUSPENDED
-        self._screen.note(_STOPPING[requests - 1])
-        if requests == 1:
+        is_job = reference.kind == "TrainingJob"
+        if is_job or await self._session.has_pods(reference):
+            self._screen.note((_STOPPING if is_job else _STOPPING_IMPORT)[requests - 1])
+        if requests == 1 and is_job:
             await self._session.set_suspended(reference, suspended=True)
+        elif requests == 1:
+            await self._session.stop_import(reference)
         return None
+
+    async def _has_stopped(self, item: Object) -> bool:
+        if item["kind"] == "TrainingJob":
+            return _is_suspended(item)
+        return not await self._session.has_pods(reference_of(item))
 
     def _require(self, reference: Reference) -> Object:
         item = self._session.find(reference)
@@ -158,22 +201,18 @@ class Runner:
         return item
 
 
-def _find_earlier_end(known: Object) -> End | None:
-    """Return how an object ended in an earlier run, if that is final."""
-    phase = known.get("status", {}).get("phase")
-    if phase in _ENDED_WELL:
-        return End.ALREADY
-    return End.FAILED if phase == "Failed" and not _is_failed_import(known) else None
+def _find_phase(known: Object) -> str:
+    return str(known.get("status", {}).get("phase") or "")
 
 
 def _find_safe_step(known: Object) -> int | None:
-    """Return the step from which an unfinished job goes on."""
+    """Return the step of the last checkpoint that a job has reported."""
     latest = (known.get("status", {}).get("checkpoint") or {}).get("latest") or {}
     return latest.get("step")
 
 
 def _is_failed_import(known: Object) -> bool:
-    return bool(known["kind"] == "Dataset" and known.get("status", {}).get("phase") == "Failed")
+    return known["kind"] == "Dataset" and _find_phase(known) == "Failed"
 
 
 def _find_end(item: Object) -> End | None:
