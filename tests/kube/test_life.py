@@ -1,0 +1,141 @@
+"""The life of jobs that really train, by the commands that the README gives."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from importing.made_sources import write_class_folders
+from kube.operator_process import OperatorProcess
+from kube.scene import Object, Scene, make_job
+from kube_node.node_process import NodeProcess
+
+from control_plane.server import ControlPlane
+
+pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
+
+ROOT = Path(__file__).parents[2]
+TRAINING_SECONDS = 200.0
+
+
+@pytest.fixture
+def node(control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeProcess]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with NodeProcess(control_plane.kubeconfig, tmp_path / "node", name="training-node") as running:
+        yield running
+        running.check()
+
+
+def read_commands() -> list[list[str]]:
+    """Return the README's kubectl commands in order, as words, without `kubectl`."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("kubectl ")]
+
+
+def test_job_is_applied_suspended_resumed_and_deleted_by_the_commands_of_the_readme(
+    scene: Scene, operator: OperatorProcess, node: NodeProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    apply, get, describe, suspend, resume, delete = read_commands()
+    scene.kubectl(*apply)
+    scene.wait_for(lambda: read_step(scene) > 0, "it does not train", seconds=TRAINING_SECONDS)
+    assert re.search(r"digits +Ready +100 +5000 +10", scene.kubectl(*get))
+    assert "Training" in scene.kubectl(*describe).split("Events:")[1]
+
+    scene.kubectl(*suspend)
+    safe = wait_for_safe_step(scene)
+    assert (scene.pods(), scene.status("digits-lenet")["phase"]) == ([], "Suspended")
+    folder = find_run_folder(scene, "digits-lenet")
+    before = sorted(path.name for path in folder.rglob("oarlock.json"))
+    assert before
+
+    scene.kubectl(*resume)
+    status = scene.wait_for_phase("Succeeded", name="digits-lenet", seconds=TRAINING_SECONDS)
+    assert (status["attempt"], status["restartCount"]) == (1, 0)
+    assert_resumed_from(safe, scene, node)
+    assert_shown(scene.kubectl(*get), status)
+
+    scene.kubectl(*delete)
+    scene.wait_for(lambda: not scene.pods(), "the pods stay")
+    assert scene.get("pvc", "digits-lenet-checkpoints")["status"]["phase"] == "Bound"
+    assert list(folder.rglob("oarlock.json"))
+
+
+def read_step(scene: Scene) -> int:
+    return int((scene.status("digits-lenet").get("progress") or {}).get("step", 0))
+
+
+def wait_for_safe_step(scene: Scene) -> int:
+    """Return the step that the job says is safe, once it is suspended altogether."""
+
+    def find() -> re.Match[str] | None:
+        conditions = scene.status("digits-lenet")["conditions"]
+        suspended = any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in conditions)
+        return re.search(r"step (\d+) is safe", scene.status("digits-lenet")["message"]) if suspended else None
+
+    found: re.Match[str] = scene.wait_for(find, "it is not suspended", seconds=60)
+    assert int(found[1]) > 0
+    return int(found[1])
+
+
+def assert_resumed_from(step: int, scene: Scene, node: NodeProcess) -> None:
+    [pod] = scene.pods()
+    log = node.read_pod_log(scene.namespace, pod["metadata"]["name"])
+    assert re.search(rf"step {step}\b", log), log
+
+
+def assert_shown(table: str, status: Object) -> None:
+    """See that both tables have the columns that a person looks for, and the values of this job."""
+    datasets, jobs = (part.splitlines() for part in table.strip().split("\n\n"))
+    assert {"PHASE", "PROGRESS", "SAMPLES", "AGE"} <= set(datasets[0].split())
+    assert {"PHASE", "PROGRESS", "ACCURACY", "AGE"} <= set(jobs[0].split())
+    accuracy = status["progress"]["accuracy"]
+    assert re.search(rf"Succeeded +\w+ +100 .* {re.escape(accuracy)} +0 +[\dms]+$", jobs[1]), table
+
+
+def find_run_folder(scene: Scene, job: str) -> Path:
+    volume = scene.get("pvc", f"{job}-checkpoints")["spec"]["volumeName"]
+    path: str = scene.control_plane.api.get(f"/api/v1/persistentvolumes/{volume}")["spec"]["hostPath"]["path"]
+    return Path(path) / str(scene.get("tj", job)["metadata"]["uid"])
+
+
+def test_two_nodes_train_together_and_their_claim_goes_with_them_when_the_job_says_so(
+    scene: Scene, operator: OperatorProcess, node: NodeProcess
+) -> None:
+    apply_shapes(scene)
+    volume = {"size": "1Gi", "accessModes": ["ReadWriteMany"], "retain": "Delete"}
+    scene.apply(make_job("shapes-mlp", nodes=2, model={"name": "mlp"}, checkpoints={"volume": volume}, dataset=SHAPES))
+    pods = scene.wait_for_pods(2)
+
+    status = scene.wait_for_phase("Succeeded", name="shapes-mlp", seconds=TRAINING_SECONDS)
+
+    assert (status["attempt"], status["restartCount"], status["nodes"]) == (0, 0, 2)
+    logs = [node.read_pod_log(scene.namespace, pod["metadata"]["name"]) for pod in pods]
+    assert all("--nnodes=2" in log and "Succeeded" in log for log in logs)
+    assert "shapes-mlp" in scene.kubectl("get", "services", "-o", "name")
+    folder = find_run_folder(scene, "shapes-mlp")
+    assert status["checkpoint"]["export"]
+    assert list(folder.rglob("oarlock.json"))
+    scene.kubectl("delete", "tj", "shapes-mlp")
+    scene.wait_for(lambda: not folder.exists(), "the checkpoints stay")
+    left = scene.kubectl("get", "pods,services,persistentvolumeclaims", "-o", "name").split()
+    assert [name for name in left if "mlp" in name] == []
+    assert "persistentvolumeclaim/shapes-data" in left
+
+
+SHAPES = {"name": "shapes"}
+
+
+def apply_shapes(scene: Scene) -> None:
+    """Apply a Dataset of small images that are on a claim already."""
+    storage = {"size": "1Gi", "accessModes": ["ReadWriteMany"]}
+    claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    scene.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "raw"}, "spec": claim})
+    volume = scene.wait_for(lambda: scene.get("pvc", "raw")["spec"].get("volumeName"), "the claim gets no volume")
+    path = scene.control_plane.api.get(f"/api/v1/persistentvolumes/{volume}")["spec"]["hostPath"]["path"]
+    write_class_folders(Path(path), each=100)
+    spec = {"source": {"volume": {"claim": "raw"}}, "layout": {"folders": {}}, "storage": storage}
+    scene.apply({"apiVersion": "oarlock.dev/v1alpha1", "kind": "Dataset", "metadata": SHAPES, "spec": spec})
+    scene.wait_for_phase("Ready", name="shapes", kind="datasets", seconds=TRAINING_SECONDS)
