@@ -39,7 +39,7 @@ def test_a_step_has_the_same_samples_when_a_run_begins_with_it(
     assert np.array_equal(resumed, running.ids_of_step(step))
 
 
-@given(rows=st.integers(1, 5000), data=st.data())
+@given(rows=st.integers(1, 300), data=st.data())
 def test_the_ranks_rows_are_all_rows_in_order_when_shares_are_uneven(rows: int, data: st.DataObject) -> None:
     processes = data.draw(st.integers(1, rows))
 
