@@ -19,7 +19,7 @@ from oarlock.local.node import ProcessNode
 from oarlock.local.retrying import put_off_import, reopen_job, take_up_import
 from oarlock.local.runs_folder import RunsFolder
 from oarlock_api.contract import DEFAULT_STATUS_PORT
-from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.cluster.port import ClusterError, ConflictError
 from oarlock_operator.controller import Controller
 from oarlock_operator.names import data_folder
@@ -30,8 +30,6 @@ Object = dict[str, Any]
 
 IMAGE = "none"
 """Pods run programs of this machine; no image is pulled."""
-_VERDICTS = frozenset({"Complete", "Failed"})
-"""Conditions that a finished job has and one that goes on has not."""
 _PULL_SECONDS = 0.5
 _RETRY_SECONDS = 0.25
 
@@ -92,29 +90,6 @@ class LocalSession:
                     reference, resource_version=version, status=change(known.get("status", {}))
                 )
                 return
-
-    async def reopen(self, job: Reference) -> None:
-        """Let a job that failed go on: with a new attempt, from its last checkpoint, its failures kept and no longer counted.
-
-        Whoever runs a job again has seen why it failed, and may have mended what was not in its spec: a full disk, lost data.
-        """
-        known = await self._cluster.get(job)
-        status = TrainingJobStatus.from_wire(known["status"])
-        reopened = status.model_copy(
-            update={
-                "phase": JobPhase.SUSPENDED,
-                "reason": "Reopened",
-                "message": "run again after a failure",
-                "attempt": status.attempt + 1,
-                "counted_restarts": 0,
-                "resume_floor": None,
-                "retry_after": None,
-                "completion_time": None,
-                "conditions": [condition for condition in status.conditions if condition.type not in _VERDICTS],
-            }
-        )
-        version = known["metadata"]["resourceVersion"]
-        await self._cluster.write_status(job, resource_version=version, status=reopened.to_wire())
 
     async def delete(self, reference: Reference) -> None:
         """Delete an object and wait until it and all that belonged to it are gone.
