@@ -5,6 +5,7 @@ What was asked for is kept beside what was applied, since the workers of a job a
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from oarlock.local.volumes import find_user_folder
@@ -36,7 +37,8 @@ def find_change(known: Object, body: Object) -> Finding | None:
         return None
     asked = (known["metadata"].get("annotations") or {}).get(ASKED_ANNOTATION)
     before = json.loads(asked) if asked else _comparable(kind, known["spec"])
-    return first_difference("spec", before, _comparable(kind, body["spec"]))
+    change = first_difference("spec", before, _comparable(kind, body["spec"]))
+    return replace(change, remedy=f"{change.remedy}, or begin anew with --fresh") if change else None
 
 
 def _find_moved_folder(known: Object, body: Object) -> Finding | None:

@@ -1,6 +1,7 @@
-"""Ctrl-C and other requests to stop: the first one suspends, the third one kills."""
+"""Ctrl-C, a closed terminal and other requests to stop: the first one suspends, the third one kills."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,11 +24,20 @@ class StopRequests:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.request)
+        loop.add_signal_handler(signal.SIGHUP, self._lose_terminal)
         try:
             yield
         finally:
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
+
+    def _lose_terminal(self) -> None:
+        """Stop because the terminal was closed: what is still said goes nowhere, instead of failing."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+        self.request()
 
     def request(self) -> None:
         self.count += 1
