@@ -65,6 +65,7 @@ def kill_once(run_dir: Path, folder: Path, *, attempt: int, life: float) -> dict
 
 def inspect(run_dir: Path) -> dict[str, Any]:
     checkpoints = run_dir / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)  # it is not there yet when the kill came before the first save
     steps = list_steps(run_dir)
     findings = [find_damage(checkpoints / f"step-{step:09d}") for step in steps]
     leftovers = [folder.name for folder in checkpoints.iterdir() if "." in folder.name]
