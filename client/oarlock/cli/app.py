@@ -148,12 +148,15 @@ def logs(
     runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Print what the pods of a job or a Dataset printed."""
-    from oarlock.cli.logs import find_logs, follow_log, print_logs
+    from oarlock.cli.logs import find_logs, follow_log, list_attempts, print_logs
 
     folder = RunsFolder(root=runs)
-    paths = [path for item in _find(name, folder) for path in find_logs(item, folder, attempt=attempt)]
+    found = _find(name, folder)
+    paths = [path for item in found for path in find_logs(item, folder, attempt=attempt)]
     if not paths:
-        typer.echo(f"{name} has printed nothing yet", err=True)
+        known = ", ".join(map(str, sorted({number for item in found for number in list_attempts(item, folder)})))
+        what = f"no logs of attempt {attempt}; there are those of {known}" if known else "printed nothing yet"
+        typer.echo(f"{name} has {what}", err=True)
         raise typer.Exit(EXIT_FAILED)
     if follow:
         follow_log(paths[-1], folder)

@@ -1,6 +1,7 @@
 """`oarlock list` and `oarlock status`: what is in a runs folder, whether or not somebody works with it at this moment."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -70,11 +71,12 @@ def print_status(console: Console, item: Object, runs: RunsFolder) -> None:
     """Print what there is to know about one object."""
     status = item.get("status", {})
     end = _ENDS.get(status.get("phase", ""))
-    console.print(build_view(view(item)))
+    console.print(build_view(replace(view(item), phase=show_phase(item, owner=find_owner(runs.store)))))
     if end and item["kind"] == "TrainingJob":
         print_outcome(console, Outcome(end=end, object=item, seconds=sum(status.get("phases", {}).values())), runs)
     elif find_owner(runs.store) is None and status.get("phase") not in _RESTING:
         console.print("  [yellow]Interrupted: nobody works on it. Run it again to go on.[/]")
     for condition in status.get("conditions", ()):
-        words = f"{condition['type']}={condition['status']} {condition['reason']}: {condition.get('message', '')}"
-        console.print(f"  [dim]{escape(words)}[/]", highlight=False, soft_wrap=True)
+        words = f"{condition['type']}={condition['status']} {condition['reason']}"
+        said = f": {condition['message']}" if condition.get("message") else ""
+        console.print(f"  [dim]{escape(words + said)}[/]", highlight=False, soft_wrap=True)

@@ -19,10 +19,20 @@ _POLL_SECONDS = 0.3
 def find_logs(item: Object, runs: RunsFolder, *, attempt: int | None = None) -> list[Path]:
     """Return the log files of an object's pods, the oldest attempt first; of one attempt, if it is given."""
     metadata = item["metadata"]
-    prefix = f"{metadata['name']}-{short_uid(metadata['uid'])}-"
+    prefix = _pod_prefix(item)
     found = (runs.logs / str(metadata["namespace"])).glob(f"{prefix}*.log")
     numbered = [(numbers, path) for path in found if (numbers := _read_numbers(path.stem.removeprefix(prefix)))]
     return [path for numbers, path in sorted(numbered) if attempt in (None, numbers[0])]
+
+
+def list_attempts(item: Object, runs: RunsFolder) -> list[int]:
+    """Return the attempts of which there are logs."""
+    prefix = _pod_prefix(item)
+    return sorted({_read_numbers(path.stem.removeprefix(prefix))[0] for path in find_logs(item, runs)})
+
+
+def _pod_prefix(item: Object) -> str:
+    return f"{item['metadata']['name']}-{short_uid(item['metadata']['uid'])}-"
 
 
 def _read_numbers(suffix: str) -> tuple[int, ...]:

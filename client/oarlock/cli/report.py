@@ -26,6 +26,7 @@ def _build_entry(outcome: Outcome, runs: RunsFolder) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "progress": status.get("progress"),
         "restarts": status.get("restarts"),
+        "warnings": list(outcome.warnings),
         "failure": (status.get("failures") or [None])[-1],
         **(_build_paths(item, runs) if item["kind"] == "TrainingJob" else _build_data(status)),
     }
@@ -45,4 +46,7 @@ def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
 
 
 def _build_data(status: dict[str, Any]) -> dict[str, Any]:
-    return {name: status.get(name) for name in ("version", "samples", "counts", "classes", "sampleShape", "rejected")}
+    return {
+        name: status.get(name)
+        for name in ("version", "samples", "counts", "classes", "sampleShape", "rejected", "firstRejects")
+    }

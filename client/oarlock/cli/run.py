@@ -20,7 +20,7 @@ from oarlock.cli.consoles import make_console
 from oarlock.cli.dry_run import Resolved, mark_undecided, resolve_job
 from oarlock.cli.live_screen import LiveScreen
 from oarlock.cli.plain_screen import PlainScreen
-from oarlock.cli.problems import print_problems
+from oarlock.cli.problems import build_problems, print_problems
 from oarlock.cli.report import build_report
 from oarlock.cli.summary import print_outcome
 from oarlock.infer import UnsuitableFolderError
@@ -62,22 +62,24 @@ def run(request: Request) -> int:
     """Do what was asked; return the exit code."""
     # With -o json, standard output is for the program that reads it.
     console = make_console(stderr=request.as_json)
-    problems = make_console(stderr=True)
     try:
         return _run(request, console)
-    except ManifestsError as error:
-        print_problems(problems, error)
-    except (OverrideError, UnsuitableFolderError, UnusableFolderError) as error:
-        problems.print(f"[red]{escape(str(error))}[/]", highlight=False)
+    except (ManifestsError, OverrideError, UnsuitableFolderError, UnusableFolderError) as error:
+        return _refuse(request, error, EXIT_INVALID)
     except StoreInUseError as error:
-        return _refuse(problems, f"{error}. Wait for it, or work in another folder with --runs")
-    except DamagedStoreError as error:
-        return _refuse(problems, str(error))
+        return _refuse(
+            request, _HinderedError(f"{error}. Wait for it, or work in another folder with --runs"), EXIT_FAILED
+        )
+    except (DamagedStoreError, _HinderedError) as error:
+        return _refuse(request, error, EXIT_FAILED)
     except OSError as error:
         if not is_of_disk(error):
             raise
-        return _refuse(problems, _describe_disk(request.runs, error))
-    return EXIT_INVALID
+        return _refuse(request, _HinderedError(_describe_disk(request.runs, error)), EXIT_FAILED)
+
+
+class _HinderedError(Exception):
+    """Why nothing can be trained here and now."""
 
 
 def _describe_disk(runs: RunsFolder, error: OSError) -> str:
@@ -89,9 +91,16 @@ def _describe_disk(runs: RunsFolder, error: OSError) -> str:
     return f"{folder} cannot be written ({why}). See to its disk and permissions. {end}"
 
 
-def _refuse(console: Console, message: str) -> int:
-    console.print(f"[red]{escape(message)}[/]", highlight=False)
-    return EXIT_FAILED
+def _refuse(request: Request, error: Exception, exit_code: int) -> int:
+    """Say what is wrong, to people and to the program that asked for JSON; return the exit code."""
+    console = make_console(stderr=True)
+    if isinstance(error, ManifestsError):
+        print_problems(console, error)
+    else:
+        console.print(f"[red]{escape(str(error))}[/]", highlight=False)
+    if request.as_json:
+        sys.stdout.write(json.dumps(build_problems(error, exit_code=exit_code), indent=2) + "\n")
+    return exit_code
 
 
 def _run(request: Request, console: Console) -> int:
@@ -109,7 +118,7 @@ def _run(request: Request, console: Console) -> int:
         _print_resolved(request, console, manifests, machine)
         return EXIT_SUCCESS
     if missing := _find_unready():
-        return _refuse(make_console(stderr=True), missing)
+        raise _HinderedError(missing)
     outcomes = asyncio.run(_train(request, console, manifests, machine))
     _print_results(request, console, outcomes)
     return find_exit_code(outcomes)

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from oarlock.cli.curves import place_side_by_side, plot
 from oarlock.cli.run_log import Curve, Curves, read_curves
-from oarlock.cli.wording import format_duration, format_epochs, format_figure, format_percent
+from oarlock.cli.wording import count_epochs, count_of, format_duration, format_epochs, format_figure, format_percent
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.running.outcomes import End, Outcome
 
@@ -25,7 +25,10 @@ _DETAIL_LINES = 12
 def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
     """Print how one object ended."""
     if outcome.object["kind"] == "Dataset" and outcome.end in (End.SUCCEEDED, End.ALREADY):
-        return  # the last line about it says it all
+        # The last line about it says all the rest.
+        for line in _list_rejected(outcome.object):
+            console.print(line, highlight=False, soft_wrap=True)
+        return
     lines = {
         End.SUCCEEDED: _describe_success,
         End.ALREADY: _describe_success,
@@ -36,13 +39,27 @@ def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
     console.print()
     for line in lines(outcome, runs, console.width):
         console.print(line, highlight=False, soft_wrap=True)
+    for warning in outcome.warnings:
+        console.print(f"  [yellow]! {escape(warning)}[/]", highlight=False, soft_wrap=True)
+
+
+def _list_rejected(dataset: Object) -> Iterator[str]:
+    """Yield how many files a Dataset lacks, and why, by the first of them."""
+    status = dataset["status"]
+    if not status.get("rejected"):
+        return
+    first = [escape(text) for text in status.get("firstRejects", ())]
+    yield f"[yellow]! {dataset['metadata']['name']}: {count_of(status['rejected'], 'file')} rejected[/]"
+    yield from (f"  {text}" for text in first)
+    if status["rejected"] > len(first):
+        yield f"  [dim]and {status['rejected'] - len(first):,} more, all named in dataset.json beside the data[/]"
 
 
 def _describe_success(outcome: Outcome, runs: RunsFolder, width: int) -> Iterator[str]:
     job = outcome.object
     status, name = job["status"], job["metadata"]["name"]
     progress = status.get("progress") or {}
-    done = f"{format_epochs(progress.get('epoch', 0))} epochs, {progress.get('step', 0):,} steps"
+    done = f"{count_epochs(progress.get('epoch', 0))}, {count_of(progress.get('step', 0), 'step')}"
     when = (
         "is trained already"
         if outcome.end is End.ALREADY

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from oarlock.cli.wording import format_duration, format_epochs, format_figure, format_percent
+from oarlock.cli.wording import count_of, format_duration, format_epochs, format_figure, format_percent
 
 Object = Mapping[str, Any]
 
@@ -70,12 +70,12 @@ def _say_samples(progress: Mapping[str, Any]) -> Iterator[str]:
 def _say_imported(status: Mapping[str, Any]) -> Iterator[str]:
     if not status.get("version"):
         return
-    yield f"{status['samples']:,} samples in {status['classCount']:,} classes"
+    yield f"{count_of(status['samples'], 'sample')} in {count_of(status['classCount'], 'class')}"
     if shape := status.get("sampleShape"):
         yield f"{shape[1]}×{shape[0]} {'gray' if shape[2:] == [1] else 'rgb'}"  # noqa: RUF001  # the sign for sizes
     yield ", ".join(f"{split} {count:,}" for split, count in status.get("counts", {}).items())
     if status.get("rejected"):
-        yield f"{status['rejected']:,} files rejected"
+        yield f"{count_of(status['rejected'], 'file')} rejected"
 
 
 def _view_job(item: Object) -> View:

@@ -40,9 +40,16 @@ def format_bytes(count: float) -> str:
 
 def count_of(number: int, noun: str) -> str:
     """Return `1 epoch`, `2 epochs`, `1,000 epochs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def format_epochs(epochs: float) -> str:
     """Return a number of epochs without digits that say nothing: an epoch's last step straddles into the next."""
     return f"{epochs:.1f}".removesuffix(".0")
+
+
+def count_epochs(epochs: float) -> str:
+    """Return `1 epoch`, `2 epochs` or `2.5 epochs`."""
+    number = format_epochs(epochs)
+    return f"{number} epoch" if number == "1" else f"{number} epochs"

@@ -41,7 +41,7 @@ from oarlock.local.process import (
     read_end,
 )
 from oarlock.local.termination import read_termination_message
-from oarlock_api.contract import RENDEZVOUS_ENDPOINT_ENV, RENDEZVOUS_PORT
+from oarlock_api.contract import RENDEZVOUS_ENDPOINT_ENV
 
 NODE_LOST_REASON = "NodeLost"
 UNSUPPORTED_REASON = "UnsupportedPod"
@@ -147,7 +147,7 @@ class PodRunner:
     async def _run_command(self) -> dict[str, Any]:
         container = _check_supported(self._pod)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._address = self._tools.addresses.take((self._tools.status_port, RENDEZVOUS_PORT))
+        self._address = self._tools.addresses.take((self._tools.status_port, *_list_meeting_ports(container)))
         await self._write_status(
             build_waiting_status(self._pod, now=self._tools.clock(), reason="ContainerCreating", address=self._address)
         )
@@ -318,6 +318,12 @@ def _check_supported(pod: Pod) -> Mapping[str, Any]:
 def _localise_program(command: list[str]) -> list[str]:
     """Let `python` be the interpreter of this installation."""
     return [sys.executable, *command[1:]] if command[0] in ("python", "python3") else command
+
+
+def _list_meeting_ports(container: Mapping[str, Any]) -> list[int]:
+    """Return the port at which the pods of several nodes meet; none for a pod that meets nobody."""
+    endpoints = [e.get("value") for e in container.get("env", ()) if e["name"] == RENDEZVOUS_ENDPOINT_ENV]
+    return [int(split_endpoint(endpoint)[1]) for endpoint in endpoints if endpoint]
 
 
 def _count_devices(container: Mapping[str, Any]) -> int:

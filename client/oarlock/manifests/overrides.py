@@ -40,11 +40,15 @@ def parse_override(text: str) -> Override:
     """Read `spec.recipe.epochs=3`, `Dataset:spec.split.seed=1` or `TrainingJob/lenet:spec.workers.nodes=1`.
 
     Raises:
-        OverrideError: says what the form is.
+        OverrideError: says what the form is, or that there is no value.
     """
     match = _FORM.match(text)
     if not match:
         raise OverrideError(f"--set needs [KIND[/NAME]:]spec.PATH=VALUE, as in spec.recipe.epochs=3, got {text!r}")
+    if not match["value"].strip():
+        raise OverrideError(
+            f"--set {text} has no value: write {text}null for the default, or {text}'\"\"' for an empty text"
+        )
     return Override(
         text=text,
         kind=match["kind"] or _DEFAULT_KIND,

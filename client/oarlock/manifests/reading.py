@@ -57,15 +57,18 @@ class Manifest:
         return self.kind, self.namespace, self.name
 
     def place_of(self, path: str) -> str:
-        """Return where a path of the manifest was written."""
-        for change in self.overrides:
+        """Return where a path of the manifest was written: in the file, or on the command line."""
+        for change in reversed(self.overrides):
             if path == change.path or path.startswith((f"{change.path}.", f"{change.path}[")):
+                return f"--set {change.text}"
+            # What is above a value of the command line came with it, unless the file has it.
+            if change.path.startswith((f"{path}.", f"{path}[")) and path not in self.document.lines:
                 return f"--set {change.text}"
         return f"{self.file}:{self.document.line_of(path)}"
 
 
 def find_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the manifest files that the paths mean: files as they are, folders with the YAML and JSON files in them.
+    """Return the manifest files that the paths mean, each once: files as they are, folders with the YAML and JSON files in them.
 
     A folder without such files means those in the folders below it.
 
@@ -86,7 +89,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
             problems.append(_at_file(path, "must be there", remedy="check the path"))
     if problems:
         raise ManifestsError(problems)
-    return files
+    return list({file.resolve(): file for file in reversed(files)}.values())[::-1]
 
 
 def _list_manifests(folder: Path) -> list[Path]:

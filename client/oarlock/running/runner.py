@@ -74,8 +74,14 @@ class Runner:
         if problems:
             raise ManifestsError(problems)
         for manifest in reversed(manifests):
-            if manifest.kind != "PersistentVolumeClaim":
-                await self._session.delete(reference_of(manifest.body))
+            if manifest.kind == "PersistentVolumeClaim":
+                continue
+            reference = reference_of(manifest.body)
+            known = self._session.find(reference)
+            folder = self._session.find_run_folder(known) if known and manifest.kind == "TrainingJob" else None
+            await self._session.delete(reference)
+            if folder and folder.is_dir():
+                self._screen.note(f"the results of {manifest.name} before are in {folder}")
 
     async def _find_holders(self, manifest: Manifest, manifests: Sequence[Manifest]) -> list[Problem]:
         if manifest.kind != "Dataset":
