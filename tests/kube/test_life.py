@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkpointing.tiny_runs import flip_byte
 from importing.made_sources import write_class_folders
 from kube.operator_process import OperatorProcess
 from kube.scene import Object, Scene, make_job
@@ -54,7 +55,7 @@ def test_job_is_applied_suspended_resumed_and_deleted_by_the_commands_of_the_rea
     scene.kubectl(*resume)
     status = scene.wait_for_phase("Succeeded", name="digits-lenet", seconds=TRAINING_SECONDS)
     assert (status["attempt"], status["restartCount"]) == (1, 0)
-    assert_resumed_from(safe, scene, node)
+    assert wait_for_resumption(scene, node) >= safe > 0
     assert_shown(scene.kubectl(*get), status)
 
     scene.kubectl(*delete)
@@ -67,23 +68,28 @@ def read_step(scene: Scene) -> int:
     return int((scene.status("digits-lenet").get("progress") or {}).get("step", 0))
 
 
-def wait_for_safe_step(scene: Scene) -> int:
+def wait_for_safe_step(scene: Scene, job: str = "digits-lenet") -> int:
     """Return the step that the job says is safe, once it is suspended altogether."""
 
     def find() -> re.Match[str] | None:
-        conditions = scene.status("digits-lenet")["conditions"]
-        suspended = any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in conditions)
-        return re.search(r"step (\d+) is safe", scene.status("digits-lenet")["message"]) if suspended else None
+        status = scene.status(job)
+        suspended = any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in status["conditions"])
+        return re.search(r"step (\d+) is safe", status["message"]) if suspended else None
 
     found: re.Match[str] = scene.wait_for(find, "it is not suspended", seconds=60)
     assert int(found[1]) > 0
     return int(found[1])
 
 
-def assert_resumed_from(step: int, scene: Scene, node: NodeProcess) -> None:
-    [pod] = scene.pods()
-    log = node.read_pod_log(scene.namespace, pod["metadata"]["name"])
-    assert re.search(rf"step {step}\b", log), log
+def read_log(scene: Scene, node: NodeProcess) -> str:
+    return "".join(node.read_pod_log(scene.namespace, pod["metadata"]["name"]) for pod in scene.pods())
+
+
+def wait_for_resumption(scene: Scene, node: NodeProcess) -> int:
+    """Return the step from which the trainer says that it goes on."""
+    pattern = re.compile(r"from the checkpoint of step (\d+)\n")
+    found = scene.wait_for(lambda: pattern.search(read_log(scene, node)), "it does not go on", seconds=TRAINING_SECONDS)
+    return int(found[1])
 
 
 def assert_shown(table: str, status: Object) -> None:
@@ -123,6 +129,33 @@ def test_two_nodes_train_together_and_their_claim_goes_with_them_when_the_job_sa
     left = scene.kubectl("get", "pods,services,persistentvolumeclaims", "-o", "name").split()
     assert [name for name in left if "mlp" in name] == []
     assert "persistentvolumeclaim/shapes-data" in left
+
+
+def test_job_goes_on_from_the_checkpoint_before_when_a_byte_of_the_latest_is_flipped(
+    scene: Scene, operator: OperatorProcess, node: NodeProcess
+) -> None:
+    apply_shapes(scene)
+    checkpoints = {"every": {"steps": 50}, "keep": 3}
+    recipe = {"maxSteps": 1_000_000, "batchSize": 16}
+    scene.apply(make_job("endless", model={"name": "mlp"}, recipe=recipe, checkpoints=checkpoints, dataset=SHAPES))
+    scene.wait_for(lambda: read_latest(scene, "endless") >= 100, "there is no checkpoint", seconds=TRAINING_SECONDS)
+    scene.patch_job({"runPolicy": {"suspend": True}}, name="endless")
+    wait_for_safe_step(scene, "endless")
+    damaged = max((find_run_folder(scene, "endless") / "checkpoints").glob("step-*")) / "__0_0.distcp"
+
+    flip_byte(damaged)
+    scene.patch_job({"runPolicy": {"suspend": False}}, name="endless")
+
+    assert 50 <= wait_for_resumption(scene, node) < int(damaged.parent.name.removeprefix("step-"))
+    scene.wait_for(lambda: str(damaged) in read_log(scene, node), "the damaged file is not named")
+    status = scene.status("endless")
+    assert (status["attempt"], status["restartCount"]) == (1, 0)
+    scene.kubectl("delete", "tj", "endless")
+
+
+def read_latest(scene: Scene, job: str) -> int:
+    checkpoint = scene.status(job).get("checkpoint") or {}
+    return int((checkpoint.get("latest") or {}).get("step", 0))
 
 
 SHAPES = {"name": "shapes"}
