@@ -83,6 +83,8 @@ def test_problems_go_to_standard_error_with_exit_code_2(tmp_path: Path, manifest
             ["run", "digits.yaml", "--set", "spec.recipe.epochs=many"],
             "--set spec.recipe.epochs=many: spec.recipe.epochs",
         ),
+        (["run", "digits.yaml", "--set", "spec.recipe.epochs="], "--set spec.recipe.epochs= has no value"),
+        (["run", "digits.yaml", "--set", "spec.foo.bar=3"], "--set spec.foo.bar=3: spec.foo is not a field"),
         (["run", "digits.yaml", "-o", "xml"], "must be text or json"),
         (["run", "digits.yaml", "--nodes", "0"], "--nodes"),
         (["run", "empty"], "holds no class folders"),
@@ -172,6 +174,76 @@ def test_full_disk_is_said_in_a_sentence(tmp_path: Path, manifests: Path, file: 
     assert f"the disk that holds {tmp_path / 'oarlock-runs'} is full" in result.stderr
     assert "Make room on it." in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_problems_are_json_when_a_program_asked(tmp_path: Path, manifests: Path) -> None:
+    manifests.write_text(MANIFESTS.replace("model: {name: lenet}", "modle: {name: lenet}"))
+    result = oarlock(tmp_path, "run", "digits.yaml", "-o", "json", "--set", "spec.recipe.epochs=many")
+    report = json.loads(result.stdout)
+    problems = {problem["path"]: problem for problem in report["problems"]}
+
+    assert (result.returncode, report["exitCode"]) == (2, 2)
+    assert problems["spec.modle"] == {
+        "path": "spec.modle",
+        "rule": "is not a field",
+        "found": "",
+        "remedy": "did you mean model?",
+        "file": "digits.yaml",
+        "line": 11,
+    }
+    assert problems["spec.recipe.epochs"]["option"] == "--set spec.recipe.epochs=many"
+    assert "did you mean model?" in result.stderr
+
+
+def test_refusals_of_other_kinds_are_json_too(tmp_path: Path, manifests: Path) -> None:
+    result = oarlock(tmp_path, "run", "digits.yaml", "-o", "json", "--runs", "digits.yaml")
+    report = json.loads(result.stdout)
+
+    assert (result.returncode, report["exitCode"]) == (2, 2)
+    assert report["problems"][0]["rule"].startswith("--runs must name a folder")
+
+
+def test_file_is_taken_once_when_it_is_given_twice(tmp_path: Path, manifests: Path) -> None:
+    result = oarlock(tmp_path, "validate", "digits.yaml", str(manifests), ".")
+
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_attempt_that_never_was_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path / "oarlock-runs/.cluster")
+    metadata = {
+        "name": "lenet",
+        "namespace": "default",
+        "uid": "0123456789",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    store.put({"kind": "TrainingJob", "metadata": metadata, "spec": {}, "status": {"phase": "Training"}})
+    store.close()
+    log = tmp_path / "oarlock-runs/logs/default/lenet-01234567-2-0.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("hello\n")
+    result = oarlock(tmp_path, "logs", "lenet", "--attempt", "7")
+
+    assert (result.returncode, result.stderr) == (1, "lenet has no logs of attempt 7; there are those of 2\n")
+
+
+def test_status_of_an_interrupted_run_says_so_first(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path / "oarlock-runs/.cluster")
+    metadata = {
+        "name": "lenet",
+        "namespace": "default",
+        "uid": "0123456789",
+        "creationTimestamp": "2026-01-01T00:00:00Z",
+    }
+    valid = {"type": "Valid", "status": "True", "reason": "Accepted"}
+    status = {"phase": "Training", "conditions": [valid]}
+    store.put({"kind": "TrainingJob", "metadata": metadata, "spec": {}, "status": status})
+    store.close()
+    lines = oarlock(tmp_path, "status", "lenet").stdout.splitlines()
+
+    assert lines[0].strip() == "TrainingJob lenet  Interrupted"
+    assert lines[-1].strip() == "Valid=True Accepted"
 
 
 def test_empty_list_says_how_to_begin(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What people read: figures in words, objects in a line, curves in dots."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from rich.console import Console
 from oarlock.cli.curves import place_side_by_side, plot
 from oarlock.cli.live_screen import LiveScreen, build_line, build_view
 from oarlock.cli.plain_screen import PlainScreen
+from oarlock.cli.summary import print_outcome
 from oarlock.cli.views import view
-from oarlock.cli.wording import format_bytes, format_duration, format_epochs
+from oarlock.cli.wording import count_epochs, format_bytes, format_duration, format_epochs
+from oarlock.local.runs_folder import RunsFolder
+from oarlock.running.outcomes import End, Outcome
 
 Object = dict[str, Any]
 
@@ -109,6 +113,29 @@ def test_imported_data_is_one_line() -> None:
     assert (
         line == f"✓ Dataset digits  Ready  5,000 samples in 10 classes · {shape} · train 3,750 · 2 files rejected  6 s"
     )
+
+
+def test_single_things_are_singular() -> None:
+    facts = {"version": "1", "samples": 1, "classCount": 1, "rejected": 1}
+    line = build_line(view(make_dataset("Ready", **facts)), seconds=0).plain
+
+    assert "1 sample in 1 class" in line
+    assert "1 file rejected" in line
+    assert [count_epochs(epochs) for epochs in (1, 2, 0.5)] == ["1 epoch", "2 epochs", "0.5 epochs"]
+
+
+def test_rejected_files_are_named_when_the_import_is_done(tmp_path: Path) -> None:
+    facts = {"version": "1", "rejected": 3, "firstRejects": ["a.png: too short", "b.png: [not] an image"]}
+    outcome = Outcome(end=End.SUCCEEDED, object=make_dataset("Ready", **facts), seconds=1)
+    console = Console(file=io.StringIO(), width=120)
+    print_outcome(console, outcome, RunsFolder(root=tmp_path))
+
+    assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "! digits: 3 files rejected",
+        "  a.png: too short",
+        "  b.png: [not] an image",
+        "  and 1 more, all named in dataset.json beside the data",
+    ]
 
 
 class Clock:

@@ -26,7 +26,7 @@ def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
     """Print how one object ended."""
     if outcome.object["kind"] == "Dataset" and outcome.end in (End.SUCCEEDED, End.ALREADY):
         # The last line about it says all the rest.
-        for line in _list_rejected(outcome.object):
+        for line in _list_rejected(outcome.object) if outcome.end is End.SUCCEEDED else ():
             console.print(line, highlight=False, soft_wrap=True)
         return
     lines = {
