@@ -154,6 +154,34 @@ def _list_steps(folder: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if '"kind":"step"' in line]
 
 
+def test_import_goes_on_at_once_when_ctrl_c_stopped_it(tmp_path: Path, shapes: Path) -> None:
+    words = ("shapes", "--set", "spec.recipe.epochs=60", "--set", "spec.runPolicy.activeDeadlineSeconds=1")
+    first = start(tmp_path, *words)
+    wait_for(first, lambda: any(tmp_path.glob("oarlock-runs/logs/default/*-import-0.log")))
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=_PATIENCE_SECONDS)
+    assert (first.returncode, "the import of shapes was stopped" in output) == (75, True), output
+    assert not find_pods(tmp_path)
+
+    code, output = run(tmp_path, *words, "-o", "json")
+    assert (code, "lost" in output.lower()) == (1, False), output
+    assert "Dataset shapes: Ready" in output
+
+
+def test_failed_job_goes_on_when_its_cause_is_gone(tmp_path: Path, shapes: Path) -> None:
+    words = ("shapes", "--set", "spec.model.name=mlp", "--set", "spec.recipe.epochs=4")
+    code, output = run(tmp_path, *words, "--set", "spec.runPolicy.activeDeadlineSeconds=1")
+    failed = read_job(tmp_path)
+    assert (code, failed["status"]["reason"]) == (1, "ActiveDeadlineExceeded"), output
+
+    code, output = run(tmp_path, *words)
+    job = read_job(tmp_path)
+    assert (code, job["status"]["phase"]) == (0, "Succeeded"), output
+    assert "failed before (ActiveDeadlineExceeded) and is tried again" in output
+    assert (job["metadata"]["uid"], job["status"]["attempt"]) == (failed["metadata"]["uid"], 1)
+    assert job["status"]["run"] == failed["status"]["run"]
+
+
 def test_black_box_is_shown_when_training_fails(tmp_path: Path, shapes: Path) -> None:
     for path in (shapes / "squares").iterdir():
         path.write_bytes(path.read_bytes()[:40])
