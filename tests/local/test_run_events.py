@@ -26,6 +26,17 @@ def test_events_of_this_run_come_once_when_the_log_grows_and_is_cut(tmp_path: Pa
     assert [event.message for event in events.read(log)] == ["two"]
 
 
+def test_start_is_told_when_the_cut_log_has_outgrown_the_old_one(tmp_path: Path) -> None:
+    log, events = tmp_path / "log.jsonl", RunEvents(since=10)
+    write(log, ("start", 1, "before"), ("checkpoint", 2, "x" * 100))
+    assert events.read(log) == []
+    rewritten = tmp_path / "log.rewinding"
+    write(rewritten, ("start", 1, "before"), ("start", 11, "again"), ("checkpoint", 12, "y" * 1000))
+    rewritten.replace(log)
+
+    assert [event.message for event in events.read(log)] == ["again"]
+
+
 def test_line_is_awaited_when_only_half_of_it_is_there(tmp_path: Path) -> None:
     log, events = tmp_path / "log.jsonl", RunEvents(since=0)
     write(log, ("warning", 1, "whole"))

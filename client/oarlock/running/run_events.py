@@ -4,11 +4,12 @@ It reads the run's log, which holds all of it; the status of a job has room for 
 """
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_READ_BACK = 64 * 1024
+_READ_BACK = 1024 * 1024
 """Bytes before the end of a log that are looked at when its end is not where it was: a resumed run cuts it back."""
 _KINDS = frozenset({"start", "warning"})
 
@@ -29,21 +30,24 @@ class RunEvents:
     def __init__(self, *, since: float) -> None:
         """Begin to read; events of before `since`, in seconds since 1970, are left out."""
         self._since, self._offset = since, -1
+        self._file = -1
         self._seen: set[tuple[str, float]] = set()
 
     def read(self, log: Path) -> list[RunEvent]:
         """Return what was added to the log since the last call; nothing while there is no log."""
         try:
             with log.open("rb") as stream:
-                size = stream.seek(0, 2)
-                # The first time, and when the log was cut, it begins a little earlier: what is seen again is left out.
-                begin = self._offset if 0 <= self._offset <= size else max(0, size - _READ_BACK)
+                size, file = stream.seek(0, 2), os.fstat(stream.fileno()).st_ino
+                # The first time, and when a resumed run cut its log, it begins earlier: what is seen again is left out. A log
+                # that was cut is another file, and may have grown beyond its old end already.
+                is_same = file == self._file and 0 <= self._offset <= size
+                begin = self._offset if is_same else max(0, size - _READ_BACK)
                 stream.seek(begin)
                 text = stream.read()
         except OSError:
             return []
         whole = text[: text.rfind(b"\n") + 1]
-        self._offset = begin + len(whole)
+        self._offset, self._file = begin + len(whole), file
         return list(self._select(whole))
 
     def _select(self, text: bytes) -> Iterator[RunEvent]:
