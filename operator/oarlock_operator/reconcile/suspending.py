@@ -26,7 +26,7 @@ def suspend(job: JobView) -> JobStep | None:
     return JobStep(
         phase=JobPhase.SUSPENDED,
         reason="Suspending",
-        message=f"waiting for {len(pods)} pods to checkpoint and end{by}: {shown}",
+        message=f"waiting for {len(pods)} {'pod' if len(pods) == 1 else 'pods'} to checkpoint and end{by}: {shown}",
         changes={"attempt": job.status.attempt + 1, "retry_after": None} if job.pods else {},
         delete=tuple(pod for pod in pods if not pod.deleting),
         confirm=bool(job.pods),
@@ -39,8 +39,9 @@ def _locate(pod: str, node: str) -> str:
 
 def _rest_suspended(job: JobView) -> JobStep:
     latest = build_checkpoints(job).latest
+    # The pod's last word may have gone with the pod before it was read: the agent then saved a later step than is known here.
     safe = (
-        f"step {latest.step} is safe on claim {job.run.checkpoints.claim}"
+        f"step {latest.step} or a later one is safe on claim {job.run.checkpoints.claim}"
         if latest and job.run
         else "no checkpoint yet"
     )
