@@ -72,7 +72,7 @@ def find_bad_name(name: str) -> Iterator[Finding]:
             found=f"{len(name)}",
             remedy="shorten it: pods and services are named after it",
         )
-    if not re.search(OBJECT_NAME_PATTERN, name):
+    if not re.fullmatch(OBJECT_NAME_PATTERN, name):
         yield Finding(
             path="metadata.name",
             rule="must begin with a lower-case letter and hold lower-case letters, digits and '-'",
@@ -133,10 +133,31 @@ def _rule(details: ErrorDetails) -> str:
     return template.format(**details.get("ctx", {})) if template else details["msg"].lower()
 
 
+_REMEDIES = {
+    "string_type": "put it in quotes",
+    "int_type": "write a whole number, without quotes",
+    "int_parsing": "write a whole number, without quotes",
+    "int_from_float": "write a whole number",
+    "float_type": "write a number, without quotes",
+    "float_parsing": "write a number, without quotes",
+    "finite_number": "write a finite number",
+    "bool_type": "write true or false, without quotes",
+    "bool_parsing": "write true or false, without quotes",
+    "list_type": "write it as [a, b], or one item a line behind a dash",
+    "greater_than": "raise it",
+    "greater_than_equal": "raise it",
+    "less_than": "lower it",
+    "less_than_equal": "lower it",
+    "string_too_short": "write it out",
+    "string_too_long": "shorten it",
+    "too_short": "add what is missing",
+    "too_long": "remove some",
+    "string_pattern_mismatch": "use only what the pattern allows",
+}
+
+
 def _remedy(details: ErrorDetails) -> str:
-    if details["type"] == "string_type" and isinstance(details["input"], int | float):
-        return "put it in quotes"
-    return ""
+    return _REMEDIES.get(details["type"], "change it to what `kubectl explain` or the API reference says")
 
 
 def _unknown_field(path: str, name: str, known: Sequence[str]) -> Finding:
@@ -150,7 +171,7 @@ def _unknown_value(path: str, details: ErrorDetails) -> Finding:
         path=path,
         rule=f"must be one of {', '.join(values)}",
         found=_show(details["input"]),
-        remedy=_nearest(str(details["input"]), values, otherwise=""),
+        remedy=_nearest(str(details["input"]), values, otherwise="write one of these"),
     )
 
 

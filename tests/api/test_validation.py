@@ -21,6 +21,7 @@ def test_a_finding_names_path_and_remedy_when_a_job_is_malformed(spec: dict[str,
     checked = validate_training_job(spec, name="digits-lenet")
 
     assert checked.model is None
+    assert [finding for finding in checked.findings if not (finding.path and finding.rule and finding.remedy)] == []
     assert any(finding.path == path and says in str(finding) for finding in checked.findings), checked.findings
 
 
@@ -33,6 +34,7 @@ def test_a_finding_names_path_and_remedy_when_a_dataset_is_malformed(
     checked = validate_dataset(spec, name="digits")
 
     assert checked.model is None
+    assert [finding for finding in checked.findings if not (finding.path and finding.rule and finding.remedy)] == []
     assert any(finding.path == path and says in str(finding) for finding in checked.findings), checked.findings
 
 
