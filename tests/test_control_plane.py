@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from control_plane import run_folders, tools
 from control_plane.api import Api
 from control_plane.binaries import KUBECONFIG_ENV

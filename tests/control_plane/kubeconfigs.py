@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
+
 from control_plane.errors import ControlPlaneError
 
 

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from control_plane import envtest
 from control_plane.binaries import find_in_assets, find_in_cache
 from control_plane.cache import find_versions_folder, hold_lock
