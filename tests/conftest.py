@@ -6,12 +6,25 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from control_plane.server import ControlPlane
 
 DEFINITIONS = sorted((Path(__file__).parents[1] / "crds").glob("*.yaml"))
 
 _numbers = itertools.count(1)
+
+# Examples are judged by what they show, never by how busy the machine is.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of the API server in one process: one control plane is enough for a machine."""
+    for item in items:
+        if item.get_closest_marker("kube"):
+            item.add_marker(pytest.mark.xdist_group("kube"))
 
 
 @pytest.fixture(scope="session")

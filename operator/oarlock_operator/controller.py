@@ -21,7 +21,7 @@ from oarlock_operator.cluster.port import (
     UnavailableError,
     WatchEvent,
 )
-from oarlock_operator.errors import PlanError
+from oarlock_operator.errors import PlanError, UnreadableStatusError
 from oarlock_operator.gathering import Gathered, Gatherer
 from oarlock_operator.keyed_queue import KeyedQueue
 from oarlock_operator.live_reads import LiveReads
@@ -138,6 +138,11 @@ class Controller:
             result = "unavailable"
             delay = self.queue.punish(key, at_least=error.retry_after)
             _log.warning("%s waits %.1f s for the cluster: %s", describe(key), delay, error)
+        except UnreadableStatusError as error:
+            result = "error"
+            self._metrics.count_error(where="reconcile", error=error)
+            delay = self.queue.punish(key)
+            _log.error("%s cannot be read, next try in %.1f s: %s", describe(key), delay, error)  # no error of ours
         except Exception as error:  # noqa: BLE001  # a key that fails stops nobody else, whatever it fails of
             result = "error"
             self._metrics.count_error(where="reconcile", error=error)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from oarlock_api.contract import TerminationRecord
 from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
 from oarlock_api.wire import OpenModel
 from oarlock_operator import names, observing
@@ -89,10 +90,15 @@ class Gatherer:
             dataset=self._dataset_of(key, raw),
             claims=self._find_claims(key, claims, read),
             report=self.progress.report(key),
+            last_words=self._find_last_words(key, uid=uid),
             lost_nodes=self._lost_nodes(seen),
             refusals=dict(self.refusals.get(key, {})),
             confirmed=confirmed,
         )
+
+    def _find_last_words(self, key: Reference, *, uid: str) -> TerminationRecord | None:
+        words = self.store.last_words_of(key)
+        return words if words and words.job_uid == uid else None
 
     def _gather_import(
         self, key: Reference, raw: Mapping[str, Any], *, claims: frozenset[str], read: list[Any], confirmed: bool

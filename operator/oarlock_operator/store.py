@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from oarlock_api.contract import TerminationRecord
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator import observing
 from oarlock_operator.cluster.port import Change, WatchEvent
@@ -81,6 +82,7 @@ class Store:
         self._claim_users: dict[Name, set[Reference]] = defaultdict(set)
         self._claims_used: dict[Reference, frozenset[str]] = {}
         self._warnings: dict[str, str] = {}
+        self._last_words: dict[Reference, TerminationRecord] = {}
 
     def mirror(self, kind: str) -> Mirror[Any]:
         return self._mirrors[kind]
@@ -90,6 +92,8 @@ class Store:
         if kind == EVENT:
             self._apply_warning(event)
             return
+        if kind == POD and event.object is not None and event.change is Change.DELETED:
+            self._hear_last_words(event.object)
         mirror = self._mirrors[kind]
         if event.change is Change.RELISTED:
             mirror.offer_all(event.listed)
@@ -154,6 +158,21 @@ class Store:
     def pods_of(self, key: Reference) -> list[SeenPod]:
         names = sorted(self._children.get((POD, key), ()))
         return [self._explain(owned.seen) for name in names if (owned := self.pods.get(name))]
+
+    def last_words_of(self, key: Reference) -> TerminationRecord | None:
+        """What the latest rank 0 of a job said at its end, if its pod is gone: the pod may go before that was planned with."""
+        return self._last_words.get(key)
+
+    def _hear_last_words(self, raw: Object) -> None:
+        try:
+            gone = _own_pod(raw)
+        except Exception:  # noqa: BLE001  # whatever is wrong with it, it is gone
+            return
+        pod = gone.seen.pod
+        before = self._last_words.get(gone.owner) if gone.owner else None
+        if gone.owner and pod.rank == 0 and pod.termination and (not before or pod.attempt >= before.attempt):
+            self._last_words[gone.owner] = pod.termination
+            self._wake(gone.owner)
 
     def service_of(self, key: Reference, name: str) -> ObservedService | None:
         child = self.services.get(Name(key.namespace, name))
@@ -239,6 +258,7 @@ class Store:
     def _key_changed(self, key: Reference, new: Stored | None) -> None:
         if new is None:
             self.use_claims(key, frozenset())
+            self._last_words.pop(key, None)
         self._wake(key)
 
     def _pod_changed(self, name: Name, old: OwnedPod | None, new: OwnedPod | None) -> None:

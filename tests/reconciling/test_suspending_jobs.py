@@ -64,8 +64,16 @@ def test_the_safe_step_is_named_when_all_pods_are_gone() -> None:
     status = status_of(plan(gone, now=NOW + 9))
 
     assert (status.phase, status.reason) == (JobPhase.SUSPENDED, "Suspended")
-    assert "step 96 or a later one is safe on claim lenet-checkpoints" in status.message
+    assert "step 96 is safe on claim lenet-checkpoints" in status.message
     assert condition(status, "Suspended") == ("True", "Suspended")
+
+
+def test_the_safe_step_is_named_when_a_pod_was_gone_before_its_last_words_were_planned_with() -> None:
+    words = make_record(Outcome.SUSPENDED, checkpoint_latest=make_checkpoint(96, time=NOW + 3))
+
+    status = status_of(plan(replace(suspending(), pods=(), last_words=words), now=NOW + 9))
+
+    assert "step 96 is safe on claim lenet-checkpoints" in status.message
 
 
 def test_that_all_pods_are_gone_is_confirmed_before_it_is_said() -> None:

@@ -1,12 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from training.small_runs import write_small_dataset
-
-# On a busy machine the time that an example takes says nothing.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

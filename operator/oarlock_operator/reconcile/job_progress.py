@@ -113,6 +113,8 @@ def build_checkpoints(job: JobView) -> Checkpoints:
 
 
 def _sources_of_old_pods(job: JobView) -> Iterator[TerminationRecord]:
+    if job.observed.last_words is not None:
+        yield job.observed.last_words
     for pod in sorted(job.old_pods, key=lambda pod: pod.attempt):
         if pod.rank == 0 and pod.termination is not None:
             yield pod.termination

@@ -138,6 +138,8 @@ class ObservedJob:
     claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
     """Claims by name: the data's, the checkpoints' and those that the pod template mounts."""
     report: WorkerReport | None = None
+    last_words: TerminationRecord | None = None
+    """The termination record of the latest rank 0 whose pod is gone; None if nobody heard it."""
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are not ready or gone."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)

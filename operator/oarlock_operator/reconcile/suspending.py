@@ -39,9 +39,8 @@ def _locate(pod: str, node: str) -> str:
 
 def _rest_suspended(job: JobView) -> JobStep:
     latest = build_checkpoints(job).latest
-    # The pod's last word may have gone with the pod before it was read: the agent then saved a later step than is known here.
     safe = (
-        f"step {latest.step} or a later one is safe on claim {job.run.checkpoints.claim}"
+        f"step {latest.step} is safe on claim {job.run.checkpoints.claim}"
         if latest and job.run
         else "no checkpoint yet"
     )
