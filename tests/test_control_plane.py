@@ -239,7 +239,7 @@ def test_nothing_is_left_behind_when_the_owner_is_killed() -> None:
     folder = Path(state["folder"])
 
     _wait_until(lambda: not any(psutil.pid_exists(pid) for pid in state["pids"]), seconds=5)
-    assert folder.exists()
+    # The next start sweeps the folder: one of another test process may have done so already.
     assert folder in run_folders.sweep_dead()
     assert not folder.exists()
 
