@@ -235,8 +235,10 @@ def test_nothing_is_left_behind_when_the_owner_is_killed() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as owner:
         assert owner.stdout
         state = json.loads(owner.stdout.readline())
+        folder = Path(state["folder"])
+        assert folder not in run_folders.sweep_dead()
+        assert folder.exists()
         owner.kill()
-    folder = Path(state["folder"])
 
     _wait_until(lambda: not any(psutil.pid_exists(pid) for pid in state["pids"]), seconds=5)
     # The next start sweeps the folder: one of another test process may have done so already.
