@@ -1,17 +1,13 @@
 from collections.abc import Iterator
 
 import pytest
-import torch
-import torch.distributed as dist
+from checkpointing.tiny_runs import one_gloo_rank
 
 
 @pytest.fixture(scope="module")
 def _one_rank() -> Iterator[None]:
-    torch.set_num_threads(1)
-    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
+    with one_gloo_rank():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,9 @@
+import multiprocessing
 import os
 from pathlib import Path
 
 import pytest
-from checkpointing.tiny_runs import list_steps, make_checkpointer, make_state, save_now, train_step
+from checkpointing.tiny_runs import list_steps, make_checkpointer, make_state, one_gloo_rank, save_now, train_step
 
 from oarlock_api.v1alpha1.training_job import CheckpointInterval
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
@@ -13,6 +14,8 @@ from oarlock_trainer.state import TrainingState
 from oarlock_trainer.throughput import Throughput
 
 STEP = "step-000000001"
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(["oarlock_trainer.loop"])
 
 
 @pytest.fixture
@@ -64,12 +67,11 @@ def test_the_step_is_never_lost_when_the_replacement_breaks_off_at_a_rename(
     checkpoints: Path, last_rename: int
 ) -> None:
     """The process ends without a word just before one of its renames: of metadata, manifest, the old folder, the new one."""
-    child = os.fork()
-    if child == 0:
-        _die_before_rename(last_rename)
-        save_with_metric(checkpoints)
-        os._exit(7)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # A fork of this process would lack the threads of its gloo group: the child comes from a process without any.
+    child = _FORKSERVER.Process(target=_replace_and_die, args=(checkpoints, last_rename))
+    child.start()
+    child.join()
+    code = child.exitcode
     state, manifest = load(checkpoints, attempt=1)
 
     assert code == (9 if last_rename < 4 else 7), "the renames are not those that the test knows"
@@ -77,6 +79,13 @@ def test_the_step_is_never_lost_when_the_replacement_breaks_off_at_a_rename(
     assert find_damage(checkpoints / STEP) == ""
     assert state.position > 0
     assert [path.name for path in checkpoints.iterdir()] == [STEP]
+
+
+def _replace_and_die(checkpoints: Path, last_rename: int) -> None:
+    with one_gloo_rank():
+        _die_before_rename(last_rename)
+        save_with_metric(checkpoints)
+    os._exit(7)
 
 
 def _die_before_rename(number: int) -> None:

@@ -1,8 +1,9 @@
 """A run that trains in milliseconds and has all that a checkpoint must hold: moments, buffers, randomness."""
 
+import contextlib
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def train_step(state: TrainingState) -> float:
     state.position += BATCH
     state.counters["trainSeconds"] = state.counters.get("trainSeconds", 0.0) + 0.1
     return loss.item()
+
+
+@contextlib.contextmanager
+def one_gloo_rank() -> Iterator[None]:
+    """Be the one rank of a gloo group."""
+    torch.set_num_threads(1)
+    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
 def make_checkpointer(
