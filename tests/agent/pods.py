@@ -64,7 +64,7 @@ class Pod:
             )
         self._seen: dict[int, psutil.Process] = {}
 
-    def wait(self, *, seconds: float = 30) -> int:
+    def wait(self, *, seconds: float = 180) -> int:
         """Wait for the agent's end and return its exit code, remembering all processes below it on the way."""
         deadline = time.monotonic() + seconds
         while self.agent.poll() is None:
@@ -96,13 +96,13 @@ class Pod:
 
     def read(self, path: str) -> str:
         address = f"{self.environment[contract.POD_IP_ENV]}:{self.environment[contract.STATUS_PORT_ENV]}"
-        with urllib.request.urlopen(f"http://{address}{path}", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as answer:
             return str(answer.read().decode())
 
     def status(self) -> dict[str, Any]:
         return dict(json.loads(self.read(contract.STATUS_PATH)))
 
-    def wait_for(self, condition: Callable[[dict[str, Any]], Any], *, seconds: float = 15) -> dict[str, Any]:
+    def wait_for(self, condition: Callable[[dict[str, Any]], Any], *, seconds: float = 180) -> dict[str, Any]:
         """Wait until the status fulfils a condition, and return it."""
         deadline = time.monotonic() + seconds
         status: dict[str, Any] = {}

@@ -32,7 +32,7 @@ def test_both_receivers_get_every_line_when_they_keep_up(tmp_path: Path) -> None
     with (tmp_path / "out").open("wb") as out:
         tee = LogTee(log_file=tmp_path / "logs/a.log", stdout=out.fileno())
         _print(tee, b"one\ntwo\nthree without an end")
-        tee.close(timeout=5)
+        tee.close(timeout=60)
 
     assert (
         (tmp_path / "out").read_bytes() == (tmp_path / "logs/a.log").read_bytes() == b"one\ntwo\nthree without an end"
@@ -45,9 +45,9 @@ def test_writer_is_not_held_up_when_standard_output_blocks(tmp_path: Path) -> No
     tee = LogTee(log_file=tmp_path / "a.log", stdout=blocked)
     started = time.monotonic()
     _print(tee, b"x" * 79 + b"\n", times=50_000)
-    tee.drain(timeout=20)
+    tee.drain(timeout=120)
 
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60
     assert (tmp_path / "a.log").stat().st_size > 0
     os.close(reader)
     os.close(blocked)
@@ -57,7 +57,7 @@ def test_log_file_ends_at_its_limit_when_ranks_print_without_end(tmp_path: Path)
     with (tmp_path / "out").open("wb") as out:
         tee = LogTee(log_file=tmp_path / "a.log", stdout=out.fileno(), max_log_bytes=1000)
         _print(tee, b"0123456789\n", times=500)
-        tee.close(timeout=5)
+        tee.close(timeout=60)
 
     assert (tmp_path / "a.log").stat().st_size < 1100
     assert (tmp_path / "out").stat().st_size == 500 * 11

@@ -133,16 +133,16 @@ def address() -> tuple[str, int]:
 def test_unknown_paths_and_methods_are_refused_when_asked_for(address: tuple[str, int]) -> None:
     for request, code in [("/secret", 404), ("/../status", 404)]:
         with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f"http://{address[0]}:{address[1]}{request}", timeout=2)
+            urllib.request.urlopen(f"http://{address[0]}:{address[1]}{request}", timeout=30)
         assert caught.value.code == code
     post = urllib.request.Request(f"http://{address[0]}:{address[1]}/status", data=b"x" * 1000, method="POST")
     with pytest.raises(urllib.error.HTTPError, match="501"):
-        urllib.request.urlopen(post, timeout=2)
+        urllib.request.urlopen(post, timeout=30)
 
 
 def test_others_are_answered_when_clients_connect_and_say_nothing(address: tuple[str, int]) -> None:
     silent = [socket.create_connection(address) for _ in range(10)]
-    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/healthz", timeout=2) as answer:
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/healthz", timeout=30) as answer:
         assert answer.status == 200
     for connection in silent:
         connection.close()
@@ -155,4 +155,4 @@ def test_health_says_so_when_the_main_loop_is_silent(tmp_path: Path) -> None:
     StatusServer(config, board)
 
     with pytest.raises(urllib.error.HTTPError, match="503"):
-        urllib.request.urlopen(f"http://{config.pod_ip}:{config.status_port}/healthz", timeout=2)
+        urllib.request.urlopen(f"http://{config.pod_ip}:{config.status_port}/healthz", timeout=30)

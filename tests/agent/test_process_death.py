@@ -63,7 +63,7 @@ def test_processes_of_a_rank_die_with_the_rank_when_they_ask_to(monkeypatch: pyt
     assert subprocess.run([sys.executable, "-c", rank], capture_output=True, check=True).stdout == b"worker\n"
 
 
-def _wait_until(condition: Callable[[], bool], *, seconds: float = 5) -> None:
+def _wait_until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

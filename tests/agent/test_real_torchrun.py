@@ -53,11 +53,11 @@ def test_facts_of_the_data_set_are_reported_when_an_import_pod_succeeds(imported
 
 def test_training_finishes_in_the_same_pod_when_a_rank_is_killed(imported: Imported, tmp_path: Path) -> None:
     with real_pod("train", tmp_path, **imported.variables()) as pod:
-        status = pod.wait_for(lambda status: status["step"] > 150 and "checkpointLatest" in status, seconds=60)
+        status = pod.wait_for(lambda status: status["step"] > 150 and "checkpointLatest" in status, seconds=240)
         victim = status["ranks"][1]["pid"]
         next(process for process in pod.processes() if process.pid == victim).send_signal(signal.SIGKILL)
 
-        assert pod.wait(seconds=90) == 0, pod.read_output()
+        assert pod.wait(seconds=240) == 0, pod.read_output()
         record = pod.record()
         assert (record.outcome, record.step, record.retries) == (Outcome.SUCCEEDED, STEPS, 1)
         assert "Rank 1 on node 0" in record.warnings[0]
@@ -69,12 +69,12 @@ def test_training_finishes_in_the_same_pod_when_a_rank_is_killed(imported: Impor
 
 def test_training_resumes_in_a_new_pod_when_the_first_was_asked_to_stop(imported: Imported, tmp_path: Path) -> None:
     with real_pod("train", tmp_path, **imported.variables()) as pod:
-        pod.wait_for(lambda status: status["step"] > 150, seconds=60)
+        pod.wait_for(lambda status: status["step"] > 150, seconds=240)
         pod.agent.send_signal(signal.SIGTERM)
         assert pod.wait() == EXIT_SUSPENDED, pod.read_output()
         first = pod.record()
     with real_pod("train", tmp_path, **imported.variables(), ATTEMPT="3") as pod:
-        assert pod.wait(seconds=60) == 0, pod.read_output()
+        assert pod.wait(seconds=240) == 0, pod.read_output()
         second = pod.record()
 
     assert first.checkpoint_latest is not None
@@ -101,7 +101,7 @@ def test_ranks_follow_the_nodes_and_all_stop_when_one_of_two_pods_is_asked_to(
             node: stack.enter_context(real_pod("train", tmp_path / str(node), **shared, NODE_RANK=str(node)))
             for node in (1, 0)
         }
-        first = pods[0].wait_for(lambda status: status["step"] > 50 and status["metrics"], seconds=90)
+        first = pods[0].wait_for(lambda status: status["step"] > 50 and status["metrics"], seconds=240)
         second = pods[1].wait_for(lambda status: status["ranks"])
         pods[1].agent.send_signal(signal.SIGTERM)
         codes = [pods[node].wait() for node in (0, 1)]

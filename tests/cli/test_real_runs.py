@@ -18,7 +18,7 @@ from PIL import Image
 
 pytestmark = pytest.mark.train
 
-_PATIENCE_SECONDS = 120
+_PATIENCE_SECONDS = 300
 _started: list[subprocess.Popen[str]] = []
 _LONG = [
     word
@@ -94,7 +94,7 @@ def _nothing_is_left(tmp_path: Path) -> Iterator[None]:
         process.kill()
         process.wait()
     _started.clear()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while find_pods(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not find_pods(tmp_path)
@@ -135,7 +135,7 @@ def test_run_goes_on_where_it_was_when_ctrl_c_and_sigkill_interrupt_it(tmp_path:
     assert find_pods(tmp_path)
     second.kill()
     second.communicate()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while find_pods(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not find_pods(tmp_path)

@@ -141,7 +141,7 @@ class Attempt:
     def read_rank(self, rank: int) -> RankReading | None:
         return read_rank_record(self._scratch / "ranks/0" / f"{rank}.record")
 
-    def wait_for_step(self, step: int, *, seconds: float = 120) -> bool:
+    def wait_for_step(self, step: int, *, seconds: float = 300) -> bool:
         """Wait until rank 0 has taken `step` steps; False if the agent ended first."""
         deadline = time.monotonic() + seconds
         while self.agent.poll() is None:
@@ -163,13 +163,13 @@ class Attempt:
         assert reading is not None, f"rank {rank} has no record"
         return self._below[reading.pid]
 
-    def wait(self, *, seconds: float = 180) -> int:
+    def wait(self, *, seconds: float = 400) -> int:
         try:
             return int(self.agent.wait(seconds))
         except psutil.TimeoutExpired:
             raise AssertionError(f"not done in {seconds} s:\n{self.read_output()}") from None
 
-    def wait_for_survivors(self, *, seconds: float = 20) -> list[psutil.Process]:
+    def wait_for_survivors(self, *, seconds: float = 90) -> list[psutil.Process]:
         """Return what still lives of what was below the agent, some time after its death."""
         _, alive = psutil.wait_procs(list(self._below.values()), timeout=seconds)
         return list(alive)

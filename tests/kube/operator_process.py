@@ -12,7 +12,7 @@ from typing import Self
 from control_plane.ports import pick_free_ports
 from control_plane.processes import Process
 
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 150.0
 _EAGER = {"PROGRESS_MIN_SECONDS": "0.5", "PROGRESS_WRITE_SECONDS": "1", "RETRY_DELAY_SECONDS": "1"}
 
 

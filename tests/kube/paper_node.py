@@ -43,9 +43,9 @@ class PaperNode:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.result(timeout=30)
+        self._ready.result(timeout=120)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=120)

@@ -15,7 +15,7 @@ from oarlock_api.contract import DatasetFacts, TerminationRecord
 from oarlock_operator import names
 
 Object = dict[str, Any]
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 150.0
 
 DATASET: Object = {
     "apiVersion": "oarlock.dev/v1alpha1",
@@ -56,7 +56,7 @@ class Scene:
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         command = [str(kubectl_path()), "--kubeconfig", str(self.control_plane.kubeconfig), "-n", self.namespace]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=150)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -13,7 +13,7 @@ from control_plane.server import ControlPlane
 
 pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
 
-IMPORT_SECONDS = 120.0
+IMPORT_SECONDS = 300.0
 
 
 @pytest.fixture

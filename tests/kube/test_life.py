@@ -17,7 +17,7 @@ from control_plane.server import ControlPlane
 pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
 
 ROOT = Path(__file__).parents[2]
-TRAINING_SECONDS = 200.0
+TRAINING_SECONDS = 400.0
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def wait_for_safe_step(scene: Scene, job: str = "digits-lenet") -> int:
         suspended = any(entry["type"] == "Suspended" and entry["status"] == "True" for entry in status["conditions"])
         return re.search(r"step (\d+) is safe", status["message"]) if suspended else None
 
-    found: re.Match[str] = scene.wait_for(find, "it is not suspended", seconds=60)
+    found: re.Match[str] = scene.wait_for(find, "it is not suspended", seconds=200)
     assert int(found[1]) > 0
     return int(found[1])
 

@@ -115,13 +115,13 @@ def test_nothing_is_lost_or_doubled_when_the_operator_is_killed_all_the_time(
         pods = train(scene, nodes=2)
         failure = {"cause": "UserError", "message": "KeyError"}
         scene.end_pod(pods[1], outcome="Failed", exit_code=70, failure=failure)
-        scene.wait_for(lambda: scene.status().get("attempt") == 1, "there is no new attempt", seconds=90)
-        scene.wait_for(lambda: _finish(scene, attempt=0), "the old pods do not go", seconds=90)
+        scene.wait_for(lambda: scene.status().get("attempt") == 1, "there is no new attempt", seconds=240)
+        scene.wait_for(lambda: _finish(scene, attempt=0), "the old pods do not go", seconds=240)
         pods = scene.wait_for_pods(2, attempt=1)
         for pod in pods:
             scene.run_pod(pod)
             scene.end_pod(pod, step=94, steps=94)
-        status = scene.wait_for_phase("Succeeded", seconds=90)
+        status = scene.wait_for_phase("Succeeded", seconds=240)
 
     assert (status["attempt"], status["restartCount"], status["countedRestarts"]) == (1, 1, 1)
     assert len(status["failures"]) == 1

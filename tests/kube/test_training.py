@@ -15,7 +15,7 @@ from control_plane.server import ControlPlane
 pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist"
-TRAINING_SECONDS = 240.0
+TRAINING_SECONDS = 400.0
 
 StartOperator = Callable[..., OperatorProcess]
 
@@ -79,8 +79,8 @@ def test_zombie_of_an_older_attempt_commits_nothing_when_its_node_comes_back(
     lost.pause()
     start_node("machine-c")
     mark = folder / "fence" / "attempt-1.json"
-    scene.wait_for(mark.exists, "the second attempt does not start", seconds=90)
-    scene.wait_for(lambda: "Superseded" in _read_log(lost, old), "the zombie goes on", seconds=60)
+    scene.wait_for(mark.exists, "the second attempt does not start", seconds=240)
+    scene.wait_for(lambda: "Superseded" in _read_log(lost, old), "the zombie goes on", seconds=240)
 
     committed = _read_checkpoints(folder)
     fenced = mark.stat().st_mtime

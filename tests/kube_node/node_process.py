@@ -17,7 +17,7 @@ from kube_node.kubernetes_node import KubernetesNode
 from control_plane.processes import Process
 
 _TESTS = Path(__file__).parents[1]
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 150.0
 
 
 class NodeProcess:

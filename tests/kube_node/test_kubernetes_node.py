@@ -47,7 +47,7 @@ def create(control_plane: ControlPlane, namespace: str, item: Object) -> Object:
 
 
 def wait_for_pod(
-    control_plane: ControlPlane, pod: Object, holds: Callable[[Object], bool], seconds: float = 30
+    control_plane: ControlPlane, pod: Object, holds: Callable[[Object], bool], seconds: float = 150
 ) -> Object:
     path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
     deadline = time.monotonic() + seconds
@@ -59,7 +59,7 @@ def wait_for_pod(
         time.sleep(0.05)
 
 
-def wait_until(holds: Callable[[], bool], *, seconds: float = 30) -> None:
+def wait_until(holds: Callable[[], bool], *, seconds: float = 150) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -159,7 +159,7 @@ def test_pod_is_lost_and_nothing_survives_when_the_node_crashes(
         wait_for_pod(control_plane, pod, is_running)
         assert node.pid
         psutil.Process(node.pid).kill()
-        wait_until(lambda: not find_processes_of(pod["metadata"]["uid"]), seconds=5)
+        wait_until(lambda: not find_processes_of(pod["metadata"]["uid"]), seconds=60)
         node.kill()
         node.start()
         lost = wait_for_pod(control_plane, pod, lambda pod: pod["status"]["phase"] == "Failed")

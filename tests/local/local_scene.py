@@ -18,7 +18,7 @@ from oarlock_operator.reconcile.plans import Reference
 
 Object = dict[str, Any]
 
-PATIENCE_SECONDS = 15
+PATIENCE_SECONDS = 90
 
 
 class Scene:
@@ -128,14 +128,14 @@ def find_processes_of(uid: str) -> list[psutil.Process]:
     return found
 
 
-async def wait_until(holds: Callable[[], bool], *, seconds: float = 5) -> None:
+async def wait_until(holds: Callable[[], bool], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come to pass"
         await asyncio.sleep(0.02)
 
 
-async def wait_until_nothing_is_left(uid: str, *, seconds: float = 5) -> None:
+async def wait_until_nothing_is_left(uid: str, *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while left := find_processes_of(uid):
         assert time.monotonic() < deadline, f"still alive: {left}"

@@ -12,7 +12,7 @@ import torch
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["oarlock_trainer.loop"])
-_SECONDS = 120
+_SECONDS = 300
 
 
 class RankFailedError(Exception):

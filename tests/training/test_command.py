@@ -35,7 +35,7 @@ def start(run: WorkerRun, folder: Path, *, data: Path, processes: int = 0) -> su
 
 
 def wait_for_step(folder: Path, step: int, *, rank: int = 0) -> RankReading:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         reading = read_rank_record(rank_record_path(folder / "ranks", rank))
         if reading is not None and (reading.step or 0) >= step:
@@ -50,7 +50,7 @@ def test_a_run_stops_on_sigterm_to_one_rank_and_goes_on_when_it_is_started_again
     run = make_run(version, model="mlp", steps=3000, checkpointEvery={"minutes": 10}, recipe={"batchSize": 64})
     torchrun = start(run, tmp_path, data=dataset_folder / "data", processes=2)
     os.kill(wait_for_step(tmp_path, 5, rank=1).pid, signal.SIGTERM)
-    output, _ = torchrun.communicate(timeout=120)
+    output, _ = torchrun.communicate(timeout=300)
     endings = [read_rank_record(rank_record_path(tmp_path / "ranks", rank)) for rank in (0, 1)]
     stopped_after = len(read_losses(tmp_path / "run"))
 
@@ -65,7 +65,7 @@ def test_a_run_stops_on_sigterm_to_one_rank_and_goes_on_when_it_is_started_again
         assert f"from the checkpoint of step {stopped_after}" in read_log(tmp_path / "run", "start")[1]["message"]
     finally:
         again.terminate()
-        again.communicate(timeout=120)
+        again.communicate(timeout=300)
 
 
 def test_a_process_without_a_launcher_suspends_with_the_exit_code_for_it(
@@ -84,7 +84,7 @@ def test_a_run_that_diverges_ends_with_its_cause_in_record_and_exit_code(
     run = make_run(version, steps=60, recipe={"optimizer": {"name": "sgd", "learningRate": 1e6}})
     alone = start(run, tmp_path, data=dataset_folder / "data")
 
-    output, _ = alone.communicate(timeout=120)
+    output, _ = alone.communicate(timeout=300)
     reading = read_rank_record(rank_record_path(tmp_path / "ranks", 0))
 
     assert alone.returncode == EXIT_CODES[Cause.NON_FINITE], output
