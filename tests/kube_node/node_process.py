@@ -55,7 +55,7 @@ class NodeProcess:
 
     def stop(self) -> None:
         """End the node in order: its pods are killed and it leaves the cluster."""
-        self._process.stop(grace=10)
+        self._process.stop(grace=60)
 
     def kill(self) -> None:
         """Let the machine crash: pods and node are gone at once, and nobody is told."""
