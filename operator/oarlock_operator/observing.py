@@ -11,7 +11,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oarlock_operator import names
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedObject, ObservedPod, ObservedService
+from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.reconcile.observed import (
+    ObservedClaim,
+    ObservedNode,
+    ObservedObject,
+    ObservedPod,
+    ObservedService,
+    Taint,
+)
 from oarlock_operator.untrusted import Identity, clean_text, read_termination_record
 
 Object = Mapping[str, Any]
@@ -127,9 +135,21 @@ def observe_service(raw: Object) -> ObservedService:
     )
 
 
-def is_node_ready(raw: Object) -> bool:
-    """Whether the node controller hears of the node: it says Unknown of a node that is silent."""
-    return bool(_condition(raw.get("status") or {}, "Ready", "True"))
+def observe_node(raw: Object) -> ObservedNode:
+    """Observe a node. The node controller says Unknown of one that is silent: it is not ready then."""
+    metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
+    taints = (
+        Taint(key=each.get("key") or "", value=each.get("value") or "", effect=each.get("effect") or "")
+        for each in spec.get("taints") or ()
+    )
+    return ObservedNode(
+        name=metadata["name"],
+        is_ready=bool(_condition(status, "Ready", "True")),
+        is_cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(taints),
+        labels=dict(metadata.get("labels") or {}),
+        allocatable={name: parse_amount(amount) for name, amount in (status.get("allocatable") or {}).items()},
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from oarlock_operator import observing
 from oarlock_operator.cluster.port import Change, WatchEvent
 from oarlock_operator.mirror import Mirror, Name
 from oarlock_operator.observing import Object, SeenPod
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedPod, ObservedService
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedNode, ObservedPod, ObservedService
 from oarlock_operator.reconcile.plans import Reference
 
 JOB, DATASET = "TrainingJob", "Dataset"
@@ -68,7 +68,7 @@ class Store:
         self.pods: Mirror[OwnedPod] = Mirror(_own_pod, self._pod_changed)
         self.services: Mirror[Child] = Mirror(_own_service, self._child_changed(SERVICE))
         self.claims: Mirror[Child] = Mirror(_own_claim, self._child_changed(CLAIM))
-        self.nodes: Mirror[bool] = Mirror(observing.is_node_ready, self._node_changed)
+        self.nodes: Mirror[ObservedNode] = Mirror(observing.observe_node, self._node_changed)
         self._mirrors: dict[str, Mirror[Any]] = {
             JOB: self.jobs,
             DATASET: self.datasets,
@@ -206,7 +206,10 @@ class Store:
 
     def is_lost(self, node: str) -> bool:
         """Whether a node is gone or not ready; False while nodes may not be watched."""
-        return bool(node) and self.nodes.is_listed and not self.nodes.get(Name("", node))
+        if not node or not self.nodes.is_listed:
+            return False
+        known = self.nodes.get(Name("", node))
+        return known is None or not known.is_ready
 
     def _explain(self, seen: SeenPod) -> SeenPod:
         """Return a pod with the latest warning about it, while its containers do not run and say not why."""
@@ -286,7 +289,7 @@ class Store:
             self._children[kind, after].add(name)
             self._wake(after)
 
-    def _node_changed(self, name: Name, old: bool | None, new: bool | None) -> None:  # noqa: FBT001
+    def _node_changed(self, name: Name, old: ObservedNode | None, new: ObservedNode | None) -> None:
         if old == new:
             return
         for owned in self.pods.values():

@@ -117,7 +117,19 @@ def test_time_is_absent_when_it_is_none(text: str | None) -> None:
 
 @pytest.mark.parametrize(("status", "is_ready"), [("True", True), ("False", False), ("Unknown", False)])
 def test_node_is_ready_only_when_its_condition_says_so(status: str, is_ready: bool) -> None:  # noqa: FBT001
-    assert observing.is_node_ready({"status": {"conditions": [{"type": "Ready", "status": status}]}}) is is_ready
+    raw = {"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": status}]}}
+
+    assert observing.observe_node(raw).is_ready is is_ready
+
+
+def test_node_says_whom_it_takes_and_what_it_has() -> None:
+    spec = {"unschedulable": True, "taints": [{"key": "gpu", "value": "reserved", "effect": "NoSchedule"}]}
+    allocatable = {"cpu": "7900m", "memory": "16Gi", "nvidia.com/gpu": "8", "odd": "?"}
+
+    node = observing.observe_node({"metadata": {"name": "n"}, "spec": spec, "status": {"allocatable": allocatable}})
+
+    assert (node.is_cordoned, [str(taint) for taint in node.taints]) == (True, ["gpu=reserved:NoSchedule"])
+    assert node.allocatable == {"cpu": 7.9, "memory": 2.0**34, "nvidia.com/gpu": 8.0, "odd": 0.0}
 
 
 def test_claims_are_found_wherever_they_are_named() -> None:

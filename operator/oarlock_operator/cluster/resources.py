@@ -22,9 +22,12 @@ def _trim_pod(raw: Object) -> Object:
 
 
 def _trim_node(raw: Object) -> Object:
-    conditions = (raw.get("status") or {}).get("conditions") or []
-    ready = [condition for condition in conditions if condition.get("type") == "Ready"]
-    return _without_managed_fields({"kind": "Node", "metadata": raw["metadata"], "status": {"conditions": ready}})
+    """Leave out the images and addresses of a node, and the time of its last heartbeat: they are most of it."""
+    spec, status = raw.get("spec") or {}, raw.get("status") or {}
+    ready = [condition for condition in status.get("conditions") or [] if condition.get("type") == "Ready"]
+    kept = {"conditions": ready, "allocatable": status.get("allocatable") or {}}
+    taking = {name: spec[name] for name in ("taints", "unschedulable") if spec.get(name)}
+    return _without_managed_fields({"kind": "Node", "metadata": raw["metadata"], "spec": taking, "status": kept})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -85,6 +85,34 @@ class ObservedClaim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Taint:
+    """What keeps pods from a node unless they tolerate it."""
+
+    key: str
+    value: str = ""
+    effect: str = ""
+    """NoSchedule, PreferNoSchedule, NoExecute."""
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedNode:
+    """A node: what it has, whom it takes."""
+
+    name: str
+    is_ready: bool
+    """Whether the node controller hears of it."""
+    is_cordoned: bool = False
+    """Whether it takes no new pods."""
+    taints: tuple[Taint, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    allocatable: Mapping[str, float] = field(default_factory=dict)
+    """What all its pods together may ask for, by resource."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedService:
     """The headless Service of a job."""
 
