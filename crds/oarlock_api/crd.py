@@ -65,6 +65,13 @@ def training_job_crd() -> dict[str, Any]:
             _column("ETA", ".status.progress.etaSeconds", kind="integer", description="Seconds to the last step."),
             _column("Accuracy", ".status.progress.accuracy", description="Latest validation accuracy."),
             _column("Restarts", ".status.restartCount", kind="integer"),
+            _column(
+                "Goodput",
+                ".status.goodput.percent",
+                kind="integer",
+                description="Percent of the time that became training.",
+                priority=1,
+            ),
             _column("Message", ".status.message", priority=1),
             _column("Age", ".metadata.creationTimestamp", kind="date"),
         ],

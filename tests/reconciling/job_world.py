@@ -23,8 +23,9 @@ from reconciling.job_states import (
 )
 
 from oarlock_api.contract import Outcome, TerminationRecord
-from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, Goodput, JobPhase, TrainingJobStatus
 from oarlock_operator import names
+from oarlock_operator.policy.times import parse_time
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedService, WorkerReport
 from oarlock_operator.reconcile.plans import Plan
 from oarlock_operator.reconcile.training_job import plan_job
@@ -141,7 +142,17 @@ class JobWorld:
         assert before.phase not in FINISHED_JOB_PHASES or after.phase is before.phase, "a finished job went on"
         rests = after.phase is JobPhase.SUSPENDED and after.reason == "Suspended"
         assert not rests or not self.pods, "suspension was claimed while there are pods"
+        self._check_goodput(after)
         self.status, self.version = after, self.version + 1
+
+    def _check_goodput(self, after: TrainingJobStatus) -> None:
+        """Check that every second since the creation is counted once, whoever died or believed what meanwhile."""
+        before, now = self.status.goodput or Goodput(), after.goodput or Goodput()
+        assert now.training_seconds >= before.training_seconds, "safe training was taken back"
+        assert now.lost_seconds >= before.lost_seconds, "a loss was taken back"
+        counted = now.training_seconds + now.unsaved_seconds + now.lost_seconds
+        is_counting = after.phase not in FINISHED_JOB_PHASES
+        assert not is_counting or abs(counted - (parse_time(now.counted_until) or 0) + NOW - 100) < 1, "time was lost"
 
     def _ask_to_end(self, pod: ObservedPod) -> None:
         self.pods[pod.name] = replace(pod, deleting=True, delete_by=self.now + 135)

@@ -9,6 +9,7 @@ from oarlock_api.wire import OpenModel
 
 MAX_STATUS_BYTES = 16 * 1024
 MAX_FAILURES = 3
+MAX_LOSSES = 32
 
 
 class JobPhase(StrEnum):
@@ -148,6 +149,58 @@ class FailureRecord(OpenModel):
     """When it was seen, RFC 3339."""
 
 
+class GoodputLoss(OpenModel):
+    """Time that a job took and that did not become training which lasts."""
+
+    phase: str
+    """What the job was doing: Queued, WaitingForData, Starting, Rendezvous, Loading, Compiling, Restarting, Suspended; Training:
+    steps that were lost, and had to be trained again."""
+    cause: str = ""
+    """Why it had to: the cause of the restart. Empty on the way to the first step."""
+    seconds: float = 0
+    """Seconds that passed."""
+    gpu_hours: float = 0
+    """Hours of GPUs that were held meanwhile."""
+
+
+class GpuHours(OpenModel):
+    """Hours of GPUs that the pods of a job held, whether or not they were busy."""
+
+    total: float = 0
+    """Altogether."""
+    training: float = 0
+    """For training that is safe."""
+    unsaved: float = 0
+    """For training that no checkpoint holds yet."""
+    lost: float = 0
+    """For everything else."""
+
+
+class Goodput(OpenModel):
+    """Where the time of a job went: sums that only grow, counted with each write of the status."""
+
+    percent: int = 0
+    """Seconds of training, of all seconds in which the job was not suspended."""
+    training_seconds: float = 0
+    """Seconds of training that is safe: a checkpoint holds it, or the job has succeeded."""
+    unsaved_seconds: float = 0
+    """Seconds of training since the last checkpoint: they become safe, or lost."""
+    lost_seconds: float = 0
+    """Seconds of everything else."""
+    gpu_hours: GpuHours = Field(default_factory=GpuHours)
+    """The same in hours of GPUs."""
+    losses: Annotated[list[GoodputLoss], Field(max_length=MAX_LOSSES)] = Field(default_factory=list)
+    """What was lost, by phase and cause."""
+    cause: str = ""
+    """Cause of the attempt that runs; empty for the first one."""
+    gpus: int = 0
+    """GPUs that the job's pods hold."""
+    unsaved_since: str | None = None
+    """When the training began that no checkpoint holds yet, RFC 3339."""
+    counted_until: str | None = None
+    """Up to when all this is counted, RFC 3339."""
+
+
 class TrainingJobStatus(OpenModel):
     """State of a TrainingJob."""
 
@@ -187,6 +240,8 @@ class TrainingJobStatus(OpenModel):
     """Seconds spent in each phase so far, without the one that lasts."""
     phase_since: str | None = None
     """When the phase began, RFC 3339."""
+    goodput: Goodput | None = None
+    """Where the time went, and the hours of GPUs."""
     retry_after: str | None = None
     """When the next attempt starts, RFC 3339."""
     resume_floor: int | None = None

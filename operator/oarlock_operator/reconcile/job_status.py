@@ -7,6 +7,7 @@ from oarlock_api.v1alpha1.status import MAX_STATUS_BYTES, FailureRecord, JobPhas
 from oarlock_operator import names
 from oarlock_operator.policy.bounds import clip, wire_size
 from oarlock_operator.policy.conditions import update_conditions
+from oarlock_operator.policy.goodput import count_goodput, count_held, find_activity
 from oarlock_operator.policy.phases import add_phase_seconds
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.job_conditions import describe_conditions
@@ -15,31 +16,47 @@ from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
 MAX_MESSAGE_BYTES = 1000
-_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes"})
+_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "goodput"})
 
 
 def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
     """Return the whole status that goes with a step."""
     before, generation = job.status, job.observed.object.generation
     return fit_job_status(
-        before.model_copy(
-            update={
-                "observed_generation": generation,
-                "phase": step.phase,
-                "reason": clip(step.reason, 64),
-                "message": clip(step.message, MAX_MESSAGE_BYTES),
-                "conditions": update_conditions(
-                    before.conditions, describe_conditions(job, step), generation=generation, now=job.now
-                ),
-                "nodes": 0 if "attempt" in step.changes else job.up,
-                "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
-                "progress": build_progress(job),
-                "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
-                **_turn_clock(job, step.phase),
-                **step.changes,
-            }
+        _count_goodput(
+            job,
+            before.model_copy(
+                update={
+                    "observed_generation": generation,
+                    "phase": step.phase,
+                    "reason": clip(step.reason, 64),
+                    "message": clip(step.message, MAX_MESSAGE_BYTES),
+                    "conditions": update_conditions(
+                        before.conditions, describe_conditions(job, step), generation=generation, now=job.now
+                    ),
+                    "nodes": 0 if "attempt" in step.changes else job.up,
+                    "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
+                    "progress": build_progress(job),
+                    "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
+                    **_turn_clock(job, step.phase),
+                    **step.changes,
+                }
+            ),
         )
     )
+
+
+def _count_goodput(job: JobView, after: TrainingJobStatus) -> TrainingJobStatus:
+    """Count the time with each write that happens anyway: none is needed for the time alone."""
+    pods, before = (*job.pods.values(), *job.old_pods), job.status
+    gpus_per_node = job.run.workers.gpus_per_node if job.run else 0
+    held = count_held(pods, at=job.now) * gpus_per_node
+    if held == (before.goodput.gpus if before.goodput else 0) and after.to_wire() == before.to_wire():
+        return after
+    goodput = count_goodput(
+        before, after, pods=pods, gpus_per_node=gpus_per_node, created=job.observed.object.created, now=job.now
+    )
+    return after.model_copy(update={"goodput": goodput})
 
 
 def _turn_clock(job: JobView, phase: JobPhase) -> dict[str, Any]:
@@ -61,6 +78,7 @@ def _essence(status: TrainingJobStatus) -> Mapping[str, Any]:
     wire = {key: value for key, value in status.to_wire().items() if key not in _PROGRESS_FIELDS}
     if status.phase is JobPhase.TRAINING:
         wire.pop("reason", None)  # Validating, checkpointing, and training again.
+    wire["activity"] = find_activity(status)  # The first step after loading is worth a write: goodput turns by it.
     wire["conditions"] = [
         (condition.type, condition.status, condition.reason)
         for condition in status.conditions
