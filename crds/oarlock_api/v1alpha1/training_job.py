@@ -1,5 +1,6 @@
 """`TrainingJob`: a model, a recipe, the workers that train it, and where its checkpoints go."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -131,6 +132,21 @@ class Checkpoints(WireModel):
     """The volume for checkpoints, logs and the exported model."""
 
 
+class CleanPodPolicy(StrEnum):
+    """Which pods of a finished job are removed."""
+
+    ALL = "All"
+    RUNNING = "Running"
+    NONE = "None"
+
+
+class SuccessPolicy(StrEnum):
+    """When a job has succeeded."""
+
+    ALL_NODES = "AllNodes"
+    FIRST_NODE = "FirstNode"
+
+
 class RunPolicy(WireModel):
     """How the run is treated by the operator. These fields may change while the job runs."""
 
@@ -147,7 +163,12 @@ class RunPolicy(WireModel):
     active_deadline_seconds: Seconds | None = None
     """Seconds that the job may take from its first pod on, over all attempts. Absent: no limit."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
-    """Seconds after which a finished job is deleted. Absent: never."""
+    """Seconds after which a finished job is deleted, with its pods; a claim that is retained stays. Absent: never."""
+    clean_pod_policy: CleanPodPolicy = CleanPodPolicy.RUNNING
+    """Which pods are removed when the job is finished. Running: those that still run, the others stay for their logs. All: all
+    of them. None: none."""
+    success_policy: SuccessPolicy = SuccessPolicy.ALL_NODES
+    """When the job has succeeded. AllNodes: when all pods have ended well. FirstNode: when the pod of node 0 has."""
     priority: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
     """Jobs of a higher priority go first."""
     queue: OarlockName | None = None

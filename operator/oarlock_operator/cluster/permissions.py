@@ -33,6 +33,8 @@ def needed_rights() -> Iterator[Right]:
     for resource in ("datasets", "trainingjobs"):
         yield from (Right(verb, resource, GROUP) for verb in ("get", "list", "watch"))
         yield Right("update", resource, GROUP, "status")
+    # A finished job whose ttlSecondsAfterFinished is over.
+    yield Right("delete", "trainingjobs", GROUP)
     # The finalizer that keeps data under a running job.
     yield Right("patch", "datasets", GROUP)
     for resource in ("pods", "services"):

@@ -1,46 +1,11 @@
-"""Following an attempt whose pods are all there: starting, joining, training, done. Pure."""
+"""Following an attempt whose pods are all there: starting, joining, training. Pure."""
 
 from oarlock_api.v1alpha1.status import JobPhase
-from oarlock_operator.policy.failures import is_failing
 from oarlock_operator.policy.phases import JOINING
-from oarlock_operator.policy.times import format_time
 from oarlock_operator.policy.waiting import explain_wait
-from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
 from oarlock_operator.reconcile.job_view import JobView
-from oarlock_operator.reconcile.recovering import live_pods
 from oarlock_operator.reconcile.starting import count_pods
 from oarlock_operator.reconcile.steps import JobStep
-
-
-def rest(job: JobView) -> JobStep | None:
-    """Keep a finished job as it is, and see that none of its pods still runs; None if it is not finished."""
-    if not job.is_finished or job.status.phase is None:
-        return None
-    return JobStep(phase=job.status.phase, reason=job.status.reason, message=job.status.message, delete=live_pods(job))
-
-
-def succeed(job: JobView) -> JobStep | None:
-    """Declare success when every pod of the attempt has ended well."""
-    pods = job.pods.values()
-    ended_well = [pod for pod in pods if pod.phase == "Succeeded" and not is_failing(pod, lost_nodes=frozenset())]
-    if not job.nodes or len(ended_well) < job.nodes:
-        return None
-    return JobStep(
-        phase=JobPhase.SUCCEEDED,
-        reason="Finished",
-        message=_describe_success(job),
-        changes={"completion_time": format_time(job.now), "retry_after": None},
-        delete=live_pods(job),
-        confirm=True,
-    )
-
-
-def _describe_success(job: JobView) -> str:
-    progress, checkpoints = build_progress(job), build_checkpoints(job)
-    accuracy = f", validation accuracy {progress.accuracy}" if progress and progress.accuracy else ""
-    trained = f"trained {progress.step} steps{accuracy}" if progress else "trained; its pods left no record"
-    export = f". The model is on claim {checkpoints.claim}: {checkpoints.export}" if checkpoints.export else ""
-    return trained + export
 
 
 def follow(job: JobView) -> JobStep:

@@ -16,9 +16,9 @@ from oarlock_operator.policy.phases import count_active_seconds
 from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait
+from oarlock_operator.reconcile.finishing import pods_to_remove
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
-from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.steps import JobStep
 
 
@@ -140,7 +140,7 @@ def fail(job: JobView, failure: FailureRecord, *, why: str) -> JobStep:
             "completion_time": format_time(job.now),
             "retry_after": None,
         },
-        delete=live_pods(job),
+        delete=pods_to_remove(job),
         confirm=True,
     )
 
@@ -151,12 +151,6 @@ def fail_refused(job: JobView, message: str) -> JobStep:
         job, OperatorCause.CREATION_REFUSED, message, remedy="apply the corrected job under another name"
     )
     return fail(job, failure, why="")
-
-
-def live_pods(job: JobView) -> tuple[ObservedPod, ...]:
-    """Return the pods of the job that still run and are not yet asked to stop."""
-    pods = (*job.pods.values(), *job.old_pods)
-    return tuple(pod for pod in pods if pod.phase not in ("Succeeded", "Failed") and not pod.deleting)
 
 
 def _find_startup_failure(job: JobView) -> FailureRecord | None:

@@ -35,6 +35,9 @@ class Step(Generic[P]):
 class JobStep(Step[JobPhase]):
     """The step of a TrainingJob."""
 
+    delete_job: bool = False
+    """Whether the job itself is deleted: its time after the end is over."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImportStep(Step[DatasetPhase]):

@@ -4,7 +4,8 @@ from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator import names
 from oarlock_operator.reconcile.accepting import accept
 from oarlock_operator.reconcile.alarms import compute_wake
-from oarlock_operator.reconcile.following import follow, rest, succeed
+from oarlock_operator.reconcile.finishing import rest, succeed
+from oarlock_operator.reconcile.following import follow
 from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedJob
@@ -66,21 +67,29 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     is_new = status.to_wire() != observed.status.to_wire()
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
-    if (step.confirm or step.delete or unguarded) and not observed.confirmed:
+    if (step.confirm or step.delete or step.delete_job or unguarded) and not observed.confirmed:
         return Plan(confirm=_references_to_confirm(job))
     events = _describe_events(observed.status, status)
     return Plan(
         status=status if is_new else None,
-        urgent=bool(step.create or step.delete or events) or not is_progress_only(observed.status, status),
-        delete=tuple(
-            Deletion(reference=Reference(kind="Pod", namespace=job.owner.namespace, name=pod.name), uid=pod.uid)
-            for pod in step.delete
-        ),
+        urgent=bool(step.create or step.delete or step.delete_job or events)
+        or not is_progress_only(observed.status, status),
+        delete=_list_deletions(job, step),
         create=step.create,
         events=events,
         wake_at=compute_wake(job, step, status),
         others=_others(observed, status),
     )
+
+
+def _list_deletions(job: JobView, step: JobStep) -> tuple[Deletion, ...]:
+    namespace, name = job.owner.namespace, job.owner.name
+    pods = (
+        Deletion(reference=Reference(kind="Pod", namespace=namespace, name=pod.name), uid=pod.uid)
+        for pod in step.delete
+    )
+    own = Deletion(reference=Reference(kind="TrainingJob", namespace=namespace, name=name), uid=job.owner.uid)
+    return (*pods, own) if step.delete_job else (*pods,)
 
 
 def _references_to_confirm(job: JobView) -> tuple[Reference, ...]:
