@@ -33,7 +33,7 @@ from oarlock_operator.reconcile.observed import ObservedJob
 from oarlock_operator.reconcile.plans import Plan, Reference
 from oarlock_operator.reconcile.training_job import plan_job
 from oarlock_operator.settings import Settings
-from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, EVENT, NODE, Store
+from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, EVENT, JOB, NODE, Store
 from oarlock_operator.watching import Watching
 from oarlock_operator.write_budget import WriteBudget
 
@@ -174,6 +174,7 @@ class Controller:
         if gathered is None:
             self._gatherer.forget(key)
             self._budget.forget(key)
+            self._metrics.show_goodput(key, None)
             return "gone"
         plan = self._plan(gathered)
         if plan.confirm:
@@ -199,6 +200,8 @@ class Controller:
     def _plan(self, gathered: Gathered) -> Plan:
         observed = gathered.observed
         if isinstance(observed, ObservedJob):
+            key = Reference(kind=JOB, namespace=observed.object.namespace, name=observed.object.name)
+            self._metrics.show_goodput(key, observed.status.goodput)
             return plan_job(observed, now=self._clock.now(), settings=self._settings)
         return plan_dataset(observed, now=self._clock.now(), settings=self._settings)
 

@@ -6,6 +6,9 @@ Prometheus.
 
 from collections.abc import Mapping
 
+from oarlock_api.v1alpha1.status import Goodput
+from oarlock_operator.reconcile.plans import Reference
+
 
 class Metrics:
     """Takes all measurements and keeps none."""
@@ -36,6 +39,12 @@ class Metrics:
 
     def show_phases(self, phases: Mapping[tuple[str, str], int]) -> None:
         """How many objects there are of each kind and phase."""
+
+    def show_leading(self, *, is_leading: bool) -> None:
+        """Whether this operator is the one that writes."""
+
+    def show_goodput(self, key: Reference, goodput: Goodput | None) -> None:
+        """Where the time of a job went so far; None: the job is gone, or nothing is counted yet."""
 
     def show_lag(self, seconds: float) -> None:
         """How late the event loop runs what is due."""

@@ -1,6 +1,10 @@
-"""The operator's own metrics, for Prometheus: `oarlock_operator_*`. Labels are kinds, verbs and results, never names."""
+"""The operator's own metrics, for Prometheus: `oarlock_operator_*`.
 
-from collections.abc import Mapping
+Labels are kinds, verbs and results; only the goodput of a job names it, and goes when the job goes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,8 +15,13 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
+from oarlock_api.v1alpha1.status import Goodput
 from oarlock_operator.metrics import Metrics
+from oarlock_operator.policy.goodput import TRAINING
+from oarlock_operator.reconcile.plans import Reference
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -46,6 +55,9 @@ class PrometheusMetrics(Metrics):
         self._waiting = self._show("queue_depth", "Objects that wait to be reconciled.")
         self._active = self._show("reconciles_active", "Objects that are being reconciled.")
         self._phases = self._show("objects", "Datasets and TrainingJobs, by phase.", "kind", "phase")
+        self._leading = self._show("leading", "1 while this operator is the one that writes.")
+        self._goodput = _GoodputCollector()
+        registry.register(self._goodput)
         self._lag = self._show("event_loop_lag_seconds", "How late the event loop runs what is due.")
 
     def serve(self, port: int) -> None:
@@ -83,6 +95,12 @@ class PrometheusMetrics(Metrics):
         for (kind, phase), number in phases.items():
             self._phases.labels(kind, phase or "None").set(number)
 
+    def show_leading(self, *, is_leading: bool) -> None:
+        self._leading.set(is_leading)
+
+    def show_goodput(self, key: Reference, goodput: Goodput | None) -> None:
+        self._goodput.show(key, goodput)
+
     def show_lag(self, seconds: float) -> None:
         self._lag.set(seconds)
 
@@ -91,3 +109,51 @@ class PrometheusMetrics(Metrics):
 
     def _show(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"oarlock_operator_{name}", text, labels, registry=self.registry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spent:
+    """One series of a job, in both its units."""
+
+    phase: str
+    cause: str
+    seconds: float
+    gpu_hours: float
+
+
+class _GoodputCollector(Collector):
+    """Shows the sums of the statuses as they are: so they go on where they were when the operator is started again."""
+
+    def __init__(self) -> None:
+        self._spent: dict[Reference, tuple[_Spent, ...]] = {}
+
+    def show(self, key: Reference, goodput: Goodput | None) -> None:
+        if goodput is None:
+            self._spent.pop(key, None)
+        else:
+            self._spent[key] = tuple(_list_spent(goodput))
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        labels = ("namespace", "job", "phase", "cause")
+        seconds = CounterMetricFamily(
+            "oarlock_operator_job_phase_seconds",
+            "Where the time of a job went: training that lasts, and losses by phase and cause.",
+            labels=labels,
+        )
+        hours = CounterMetricFamily(
+            "oarlock_operator_job_gpu_hours", "Hours of the GPUs that the pods of a job held.", labels=labels
+        )
+        for key, series in list(self._spent.items()):  # a scrape runs in a thread of its own
+            for spent in series:
+                values = (key.namespace, key.name, spent.phase, spent.cause)
+                seconds.add_metric(values, spent.seconds)
+                hours.add_metric(values, spent.gpu_hours)
+        yield seconds
+        yield hours
+
+
+def _list_spent(goodput: Goodput) -> Iterator[_Spent]:
+    # Training that no checkpoint holds yet may still be lost, and a counter never goes back.
+    yield _Spent(TRAINING, "", goodput.training_seconds, goodput.gpu_hours.training)
+    for loss in goodput.losses:
+        yield _Spent(loss.phase, loss.cause, loss.seconds, loss.gpu_hours)

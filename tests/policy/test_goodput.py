@@ -110,7 +110,7 @@ def test_training_since_the_checkpoint_is_lost_when_it_begins_anew() -> None:
         ("Starting", ""): 30,
         ("Restarting", "NodeLost"): 40,
         ("Starting", "NodeLost"): 3,
-        ("Training", "NodeLost"): 25,
+        ("LostSteps", "NodeLost"): 25,
     }
     assert lost(goodput) == pytest.approx(expected)
     assert (goodput.training_seconds, goodput.unsaved_seconds) == (75, 0)
@@ -149,7 +149,7 @@ def test_training_without_any_checkpoint_is_lost_when_the_job_fails() -> None:
         failures=[FailureRecord(attempt=0, cause="UserError", message="it broke")],
     )
 
-    assert lost(goodput)["Training", "UserError"] == 110
+    assert lost(goodput)["LostSteps", "UserError"] == 110
 
 
 def test_steps_are_lost_when_the_agent_starts_anew_unseen() -> None:
@@ -159,7 +159,7 @@ def test_steps_are_lost_when_the_agent_starts_anew_unseen() -> None:
 
     goodput = life.write(JobPhase.TRAINING, "Training", progress=Progress(step=10), after=5)
 
-    assert lost(goodput)["Training", RETRIED] == 105
+    assert lost(goodput)["LostSteps", RETRIED] == 105
 
 
 def test_what_an_agent_takes_to_start_anew_is_lost() -> None:
@@ -169,7 +169,7 @@ def test_what_an_agent_takes_to_start_anew_is_lost() -> None:
 
     goodput = life.write(JobPhase.TRAINING, "Training", after=9)
 
-    assert lost(goodput) == {("Starting", ""): 30, ("Retrying", RETRIED): 9, ("Training", RETRIED): 100}
+    assert lost(goodput) == {("Starting", ""): 30, ("Retrying", RETRIED): 9, ("LostSteps", RETRIED): 100}
 
 
 def test_gpus_count_from_their_node_to_their_end() -> None:

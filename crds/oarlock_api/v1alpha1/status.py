@@ -153,8 +153,8 @@ class GoodputLoss(OpenModel):
     """Time that a job took and that did not become training which lasts."""
 
     phase: str
-    """What the job was doing: Queued, WaitingForData, Starting, Rendezvous, Loading, Compiling, Restarting, Suspended; Training:
-    steps that were lost, and had to be trained again."""
+    """What the job was doing: Queued, WaitingForData, Starting, Rendezvous, Loading, Compiling, Restarting, Suspended; LostSteps:
+    training that had to be done again."""
     cause: str = ""
     """Why it had to: the cause of the restart. Empty on the way to the first step."""
     seconds: float = 0

@@ -16,6 +16,8 @@ from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.reconcile.observed import ObservedPod
 
 TRAINING = JobPhase.TRAINING.value
+LOST_STEPS = "LostSteps"
+"""Phase of training that was lost, and had to be done again."""
 OTHER = "Other"
 """Phase of all losses for which the list has no room: the sums stay right."""
 RETRIED = "RetriedInPod"
@@ -79,7 +81,7 @@ class Ledger:
 
     def give_up(self) -> "Ledger":
         """Count as lost what no checkpoint holds."""
-        return replace(self.lose(TRAINING, self.unsaved), unsaved=Amount(), unsaved_since=None)
+        return replace(self.lose(LOST_STEPS, self.unsaved), unsaved=Amount(), unsaved_since=None)
 
 
 def count_goodput(
