@@ -7,7 +7,15 @@ from typing import Any
 
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
-from oarlock_api.run import NOT_IN_TRAINING_HASH, Run, RunCheckpoints, RunDataset, RunWorkers, content_hash
+from oarlock_api.run import (
+    DEFAULT_POD_USER,
+    NOT_IN_TRAINING_HASH,
+    Run,
+    RunCheckpoints,
+    RunDataset,
+    RunWorkers,
+    content_hash,
+)
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import (
     Loss,
@@ -42,6 +50,8 @@ class Defaults:
     storage_class: str = ""
     """Empty: the cluster's default class."""
     status_port: int = DEFAULT_STATUS_PORT
+    pod_user: int = DEFAULT_POD_USER
+    """0: the platform assigns one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +96,7 @@ def resolve(
     recipe = _resolve_recipe(spec.recipe, train_samples=dataset.status.counts.get("train", 0), workers=workers)
     run_dataset = _describe_dataset(dataset)
     checkpoints = _resolve_checkpoints(
-        spec, claim=checkpoint_claim or f"{name}-checkpoints", nodes=workers.nodes, defaults=defaults
+        spec, claim=checkpoint_claim or f"{name}-checkpoints", nodes=workers.most_nodes, defaults=defaults
     )
     findings = [
         *_find_data_misfits(spec, run_dataset),
@@ -103,9 +113,12 @@ def resolve(
 def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
     """Return the first difference between the spec that was accepted and the one that is there now, if any.
 
-    `runPolicy` may change at any time and is not compared.
+    `runPolicy` may change at any time and is not compared, and so may the number of nodes of an elastic job.
     """
     accepted = TrainingJobSpec.from_wire(run.accepted)  # with today's defaults, as the other side has them
+    if accepted.workers.elastic:
+        same_size = spec.workers.model_copy(update={"nodes": accepted.workers.nodes})
+        spec = spec.model_copy(update={"workers": same_size})
     return first_difference("spec", comparable_part(accepted), comparable_part(spec))
 
 
@@ -149,6 +162,7 @@ def _resolve_workers(workers: Workers, defaults: Defaults) -> RunWorkers:
     template = workers.pod_template
     return RunWorkers(
         nodes=workers.nodes,
+        elastic=workers.elastic,
         processes_per_node=processes,
         gpus_per_node=gpus,
         gpu_resource=workers.gpu_resource,
@@ -156,6 +170,7 @@ def _resolve_workers(workers: Workers, defaults: Defaults) -> RunWorkers:
         memory=(resources and resources.memory) or f"{gpus * _GIB_PER_GPU or processes * _GIB_PER_CPU_PROCESS}Gi",
         image=(template and template.image) or defaults.image,
         status_port=defaults.status_port,
+        user=defaults.pod_user,
         pod_template=template,
     )
 
@@ -262,7 +277,7 @@ def _find_model_misfits(model: Model, dataset: RunDataset) -> Iterator[Finding]:
 
 
 def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Iterator[Finding]:
-    world_size = workers.nodes * workers.processes_per_node
+    world_size = workers.most_nodes * workers.processes_per_node
     batch_size = recipe.batch_size or 1
     if batch_size > dataset.train_samples > 0:
         yield Finding(
@@ -283,15 +298,15 @@ def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers
 def _find_volume_misfits(
     spec: TrainingJobSpec, dataset: RunDataset, workers: RunWorkers, access_modes: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
-    if workers.nodes <= 1:
+    if workers.most_nodes <= 1:
         return
     shared = {AccessMode.READ_WRITE_MANY, AccessMode.READ_ONLY_MANY}
     data_modes = access_modes.get(dataset.claim)
     if data_modes is not None and not shared & set(data_modes):
         yield Finding(
-            path="spec.workers.nodes",
+            path="spec.workers.elastic.maxNodes" if workers.elastic else "spec.workers.nodes",
             rule=f"must be 1 for a Dataset on a {', '.join(data_modes)} volume",
-            found=str(workers.nodes),
+            found=str(workers.most_nodes),
             remedy="import the Dataset with storage.accessModes: [ReadWriteMany]",
         )
     claim = spec.checkpoints.volume.claim

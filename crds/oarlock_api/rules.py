@@ -4,49 +4,14 @@ A test evaluates both on the same objects. Pure; the Python twins accept whateve
 models.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oarlock_api.findings import Finding
+from oarlock_api.pod_template_rules import build_pod_template_rules
+from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
 
-Scope = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
-    """A rule about several fields of one object in the manifest."""
-
-    at: str
-    """Dotted path of the object that the rule speaks of; `[]` stands for every item of a list."""
-    cel: str
-    """The rule in CEL; `self` is that object."""
-    broken: Callable[[Scope], str | None]
-    """The rule in Python: what was found if it is broken, else None."""
-    rule: str
-    """What must hold, for people."""
-    remedy: str
-
-
-def _given(scope: Scope, names: Sequence[str]) -> list[str]:
-    return [name for name in names if scope.get(name) is not None]
-
-
-def _exactly_one(at: str, *names: str) -> Rule:
-    terms = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
-    listed = ", ".join(names)
-
-    def broken(scope: Scope) -> str | None:
-        given = _given(scope, names)
-        return None if len(given) == 1 else (" and ".join(given) or "none")
-
-    return Rule(
-        at=at,
-        cel=f"{terms} == 1",
-        broken=broken,
-        rule=f"must have exactly one of {listed}",
-        remedy="keep the one you mean",
-    )
+__all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
 
 
 def _number(scope: Scope, name: str) -> float | None:
@@ -69,7 +34,7 @@ def _at_most(at: str, small: str, large: str, *, remedy: str) -> Rule:
 
 
 def _both_epochs_and_steps(recipe: Scope) -> str | None:
-    return "both" if len(_given(recipe, ("epochs", "maxSteps"))) == 2 else None  # noqa: PLR2004
+    return "both" if len(list_given(recipe, ("epochs", "maxSteps"))) == 2 else None  # noqa: PLR2004
 
 
 def _processes_beside_gpus(workers: Scope) -> str | None:
@@ -89,7 +54,7 @@ def _nodes_out_of_bounds(workers: Scope) -> str | None:
 
 
 def _creation_fields_beside_claim(volume: Scope) -> str | None:
-    given = _given(volume, ("storageClass", "accessModes"))
+    given = list_given(volume, ("storageClass", "accessModes"))
     return f"claim and {' and '.join(given)}" if given and volume.get("claim") is not None else None
 
 
@@ -123,44 +88,23 @@ def _ema_weights_without_ema(recipe: Scope) -> str | None:
 
 
 def _no_interval(every: Scope) -> str | None:
-    return None if _given(every, ("minutes", "epochs", "steps")) else "none"
+    return None if list_given(every, ("minutes", "epochs", "steps")) else "none"
+
+
+def _most_nodes(workers: Scope) -> float | None:
+    elastic = workers.get("elastic")
+    most = _number(elastic, "maxNodes") if isinstance(elastic, Mapping) else None
+    return max((number for number in (most, _number(workers, "nodes")) if number is not None), default=None)
 
 
 def _once_only_on_many_nodes(spec: Scope) -> str | None:
     workers, checkpoints = spec.get("workers"), spec.get("checkpoints")
     volume = checkpoints.get("volume") if isinstance(checkpoints, Mapping) else None
-    nodes = _number(workers, "nodes") if isinstance(workers, Mapping) else None
+    nodes = _most_nodes(workers) if isinstance(workers, Mapping) else None
     modes = volume.get("accessModes") if isinstance(volume, Mapping) else None
     if nodes is None or nodes <= 1 or not isinstance(modes, list) or not modes or "ReadWriteMany" in modes:
         return None
     return f"{nodes} nodes and {', '.join(map(str, modes))}"
-
-
-def _reserved_variable(variable: Scope) -> str | None:
-    name = variable.get("name")
-    return repr(name) if isinstance(name, str) and name.startswith("OARLOCK_") else None
-
-
-_TAKEN_FOLDERS = ("/oarlock/", "/dev/", "/tmp/")  # noqa: S108  # in the pods, where Oarlock mounts its own
-
-
-def _reserved_mount(volume: Scope) -> str | None:
-    path = volume.get("mountPath")
-    return repr(path) if isinstance(path, str) and f"{path}/".startswith(_TAKEN_FOLDERS) else None
-
-
-def _reserved_volume(volume: Scope) -> str | None:
-    name = volume.get("name")
-    return repr(name) if isinstance(name, str) and name.startswith("oarlock-") else None
-
-
-def _repeated_volumes(template: Scope) -> str | None:
-    volumes = template.get("volumes")
-    found = (
-        [str(each.get("name")) for each in volumes if isinstance(each, Mapping)] if isinstance(volumes, list) else []
-    )
-    repeated = sorted({name for name in found if found.count(name) > 1})
-    return ", ".join(repeated) or None
 
 
 def _test_and_validation_leave_nothing(split: Scope) -> str | None:
@@ -189,43 +133,9 @@ def _volume_rules(at: str) -> tuple[Rule, ...]:
     )
 
 
-def _pod_template_rules(at: str) -> tuple[Rule, ...]:
-    return (
-        _exactly_one(f"{at}.volumes[]", "claim", "configMap", "secret", "emptyDir"),
-        Rule(
-            at=f"{at}.volumes[]",
-            cel=f"!{list(_TAKEN_FOLDERS)}.exists(taken, (self.mountPath + '/').startsWith(taken))",
-            broken=_reserved_mount,
-            rule="must not be mounted under /oarlock, /dev or /tmp",
-            remedy="choose another mountPath",
-        ),
-        Rule(
-            at=f"{at}.volumes[]",
-            cel="!self.name.startsWith('oarlock-')",
-            broken=_reserved_volume,
-            rule="must not be named oarlock-*",
-            remedy="these volumes belong to Oarlock: choose another name",
-        ),
-        Rule(
-            at=at,
-            cel="!has(self.volumes) || self.volumes.all(one, self.volumes.exists_one(other, other.name == one.name))",
-            broken=_repeated_volumes,
-            rule="must have volumes of different names",
-            remedy="rename one of each pair",
-        ),
-        Rule(
-            at=f"{at}.env[]",
-            cel="!self.name.startsWith('OARLOCK_')",
-            broken=_reserved_variable,
-            rule="must not be named OARLOCK_*",
-            remedy="these variables belong to Oarlock: choose another name",
-        ),
-    )
-
-
 DATASET_RULES: tuple[Rule, ...] = (
-    _exactly_one("spec.source", "volume", "http", "s3", "package"),
-    _exactly_one("spec.layout", "folders", "textFiles", "csv", "idx", "kitti", "coco", "pairs", "dicom"),
+    require_exactly_one("spec.source", "volume", "http", "s3", "package"),
+    require_exactly_one("spec.layout", "folders", "textFiles", "csv", "idx", "kitti", "coco", "pairs", "dicom"),
     Rule(
         at="spec.split",
         cel="!has(self.validation) || !has(self.test) || self.validation + self.test < 1.0",
@@ -234,13 +144,13 @@ DATASET_RULES: tuple[Rule, ...] = (
         remedy="lower validation or test, so that they add up to less than 1",
     ),
     *_volume_rules("spec.storage"),
-    *_pod_template_rules("spec.podTemplate"),
+    *build_pod_template_rules("spec.podTemplate"),
 )
 
 TRAINING_JOB_RULES: tuple[Rule, ...] = (
-    _exactly_one("spec", "model", "script"),
-    _exactly_one("spec.model", "name", "torchvision", "timm", "python"),
-    _exactly_one("spec.model.initFrom", "job", "path"),
+    require_exactly_one("spec", "model", "script"),
+    require_exactly_one("spec.model", "name", "torchvision", "timm", "python"),
+    require_exactly_one("spec.model.initFrom", "job", "path"),
     Rule(
         at="spec.recipe",
         cel="!has(self.epochs) || !has(self.maxSteps)",
@@ -249,7 +159,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
         remedy="keep the one you mean",
     ),
     _at_most("spec.recipe", "microBatchSize", "batchSize", remedy="lower microBatchSize"),
-    _exactly_one("spec.recipe.validation.every", "epochs", "steps"),
+    require_exactly_one("spec.recipe.validation.every", "epochs", "steps"),
     Rule(
         at="spec.recipe",
         cel="!has(self.validation) || !has(self.validation.weights) || self.validation.weights != 'ema' || has(self.ema)",
@@ -304,7 +214,8 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         at="spec",
-        cel="!has(self.workers) || !has(self.workers.nodes) || self.workers.nodes <= 1 || !has(self.checkpoints)"
+        cel="!has(self.workers) || ((!has(self.workers.nodes) || self.workers.nodes <= 1)"
+        " && (!has(self.workers.elastic) || self.workers.elastic.maxNodes <= 1)) || !has(self.checkpoints)"
         " || !has(self.checkpoints.volume) || !has(self.checkpoints.volume.accessModes)"
         " || 'ReadWriteMany' in self.checkpoints.volume.accessModes",
         broken=_once_only_on_many_nodes,
@@ -312,7 +223,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
         remedy="set checkpoints.volume.accessModes to [ReadWriteMany] and a storageClass that offers it",
     ),
     *_volume_rules("spec.checkpoints.volume"),
-    *_pod_template_rules("spec.workers.podTemplate"),
+    *build_pod_template_rules("spec.workers.podTemplate"),
 )
 
 

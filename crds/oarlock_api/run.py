@@ -13,10 +13,12 @@ from pydantic import Field
 from oarlock_api.v1alpha1.dataset import DatasetSpec, Task
 from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.recipe import Recipe
-from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, Elastic, KeepBest, Model
 from oarlock_api.v1alpha1.volumes import RetainPolicy
 from oarlock_api.wire import OpenModel
 
+DEFAULT_POD_USER = 65532
+"""`nonroot` of the distroless images."""
 NOT_IN_TRAINING_HASH = frozenset({"epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile"})
 """Fields of the recipe whose change leaves a checkpoint usable: a longer run, and how the same steps are computed."""
 
@@ -50,7 +52,9 @@ class RunWorkers(OpenModel):
     """The pods of the run."""
 
     nodes: int
-    """Number of pods."""
+    """Number of pods; of an elastic job, of its first attempt."""
+    elastic: Elastic | None = None
+    """Bounds between which the number of pods may change from one attempt to the next. Absent: it is fixed."""
     processes_per_node: int
     """Processes in each."""
     gpus_per_node: int
@@ -65,8 +69,15 @@ class RunWorkers(OpenModel):
     """Container image."""
     status_port: int
     """Port of the agent."""
+    user: int = DEFAULT_POD_USER
+    """User and group that the pods run as; 0: the platform assigns them."""
     pod_template: PodTemplate | None = None
     """What is added to the pods."""
+
+    @property
+    def most_nodes(self) -> int:
+        """Pods that an attempt may have at most."""
+        return max(self.nodes, self.elastic.max_nodes) if self.elastic else self.nodes
 
 
 class RunCheckpoints(OpenModel):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from oarlock_api.rules import Rule
+from oarlock_api.rule import Rule
 from oarlock_api.wire import WireModel
 
 Schema = dict[str, Any]

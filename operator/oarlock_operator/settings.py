@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from oarlock_api.contract import DEFAULT_STATUS_PORT
+from oarlock_api.run import DEFAULT_POD_USER
 
 _PREFIX = "OARLOCK_OPERATOR_"
 
@@ -28,6 +29,10 @@ class Settings:
     """Port of the operator's own metrics; 0: none."""
     probe_port: int = 8081
     """Port of the operator's liveness and readiness probes; 0: none."""
+    lease_namespace: str = ""
+    """Namespace of the Lease that decides which of several operators writes; empty: this is the only one."""
+    lease_name: str = "oarlock-operator"
+    """Name of that Lease: operators that serve the same objects share it, and others have another one."""
     resync_seconds: float = 300.0
     """Seconds between two full comparisons of what is stored with what is there."""
     progress_min_seconds: float = 5.0
@@ -42,6 +47,25 @@ class Settings:
     """Seconds before the first new attempt after a failure; doubles with each further one, to ten minutes."""
     import_workers: int = 2
     """Processes of an import pod, and its CPU cores, where the Dataset does not say."""
+
+    pod_user: int = DEFAULT_POD_USER
+    """User and group of all pods; 0: none is fixed, for platforms that assign one, as OpenShift does. Never root."""
+    allowed_service_accounts: str = ""
+    """Service accounts that pod templates may name, with commas between them; in this list and the next ones, `*` is any text."""
+    allowed_runtime_classes: str = ""
+    """Runtime classes that pod templates may name."""
+    allowed_priority_classes: str = "*"
+    """Priority classes that pod templates may name; those of the system must be written out."""
+    allowed_images: str = "*"
+    """Registries, folders of registries and repositories from which pod templates may name an image."""
+    allowed_volume_kinds: str = "claim,configMap,secret,emptyDir"
+    """Kinds of volumes that pod templates may add."""
+    allowed_annotations: str = ""
+    """Annotations with a prefix that pod templates may add; those without one are free."""
+    allowed_labels: str = "*"
+    """Labels that pod templates may add; those that give a cloud's identity must be written out."""
+    allowed_device_variables: str = ""
+    """Variables that hand devices of the node to a container, and that pod templates may set nevertheless."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -6,6 +6,7 @@ import celpy
 import pytest
 
 from oarlock_api import rules
+from oarlock_api.rule import Rule
 
 ALL_RULES = [("Dataset", rule) for rule in rules.DATASET_RULES] + [
     ("TrainingJob", rule) for rule in rules.TRAINING_JOB_RULES
@@ -37,12 +38,17 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"name": "a", "mountPath": "/dev", "claim": "a"},
         {"name": "oarlock-scratch", "mountPath": "/x", "claim": "a"},
         {"name": "a", "mountPath": "/oarlocks", "configMap": "c"},
+        {"name": "a", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "emptyDir": {}},
     ],
     "podTemplate": [
         {},
         {"volumes": []},
-        {"volumes": [{"name": "a"}, {"name": "b"}]},
-        {"volumes": [{"name": "a"}, {"name": "b"}, {"name": "a"}]},
+        {"volumes": [{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/b"}]},
+        {"volumes": [{"name": name, "mountPath": f"/{place}"} for place, name in enumerate("aba")]},
+        {"volumes": [{"name": "a", "mountPath": "/a"}, {"name": "b", "mountPath": "/a"}]},
+        {"labels": {"team": "vision", "example.com/app.kubernetes.io": "x"}, "annotations": {"note": "oarlock.dev/"}},
+        {"labels": {"team": "vision", "oarlock.dev/job": "another"}},
+        {"annotations": {"app.kubernetes.io/name": "mine"}},
     ],
     "env[]": [{"name": "NCCL_DEBUG"}, {"name": "OARLOCK_RUN"}, {"name": "MY_OARLOCK_X"}],
     "spec": [
@@ -53,6 +59,10 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"model": {}, "workers": {"nodes": 2}, "checkpoints": {"volume": {"accessModes": ["ReadWriteOnce"]}}},
         {"model": {}, "workers": {"nodes": 2}, "checkpoints": {"volume": {"accessModes": ["ReadWriteMany"]}}},
         {"model": {}, "workers": {"nodes": 1}, "checkpoints": {"volume": {"accessModes": ["ReadWriteOnce"]}}},
+        {"model": {}, "workers": {"nodes": 1, "elastic": {"minNodes": 1, "maxNodes": 2}},
+         "checkpoints": {"volume": {"accessModes": ["ReadWriteOnce"]}}},
+        {"model": {}, "workers": {"elastic": {"minNodes": 1, "maxNodes": 1}},
+         "checkpoints": {"volume": {"accessModes": ["ReadWriteOnce"]}}},
         {"model": {}, "workers": {"nodes": 2}, "checkpoints": {"volume": {}}},
         {"model": {}, "workers": {"nodes": 2}},
     ],
@@ -102,14 +112,14 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
 SCOPES["spec.checkpoints.volume"] = SCOPES["spec.storage"]
 
 
-def scopes_of(rule: rules.Rule) -> list[dict[str, Any]]:
+def scopes_of(rule: Rule) -> list[dict[str, Any]]:
     return SCOPES.get(rule.at) or SCOPES[rule.at.rsplit(".", 1)[1]]
 
 
 @pytest.mark.parametrize(
     ("kind", "rule"), ALL_RULES, ids=[f"{kind}-{rule.at}-{rule.rule[:30]}" for kind, rule in ALL_RULES]
 )
-def test_cel_and_python_agree_when_a_rule_meets_an_object(kind: str, rule: rules.Rule) -> None:
+def test_cel_and_python_agree_when_a_rule_meets_an_object(kind: str, rule: Rule) -> None:
     environment = celpy.Environment()
     program = environment.program(environment.compile(rule.cel))
     verdicts = set()
@@ -126,7 +136,5 @@ def test_cel_and_python_agree_when_a_rule_meets_an_object(kind: str, rule: rules
 @pytest.mark.parametrize(
     "scope", [{}, {"claim": 5, "accessModes": "x", "volumes": 3, "elastic": [], "workers": 1, "validation": []}]
 )
-def test_python_rules_leave_wrong_types_to_the_models_when_they_meet_them(
-    rule: rules.Rule, scope: dict[str, Any]
-) -> None:
+def test_python_rules_leave_wrong_types_to_the_models_when_they_meet_them(rule: Rule, scope: dict[str, Any]) -> None:
     rule.broken(scope)

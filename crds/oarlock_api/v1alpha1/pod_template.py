@@ -1,7 +1,8 @@
 """What a user may add to the pods: a typed allow-list, because an open pod template would be a way around every guard.
 
-Merging: maps are merged key by key and the user's value wins, except for keys under `oarlock.dev/` and `app.kubernetes.io/`;
-lists are appended to what Oarlock sets; `image` replaces the default image. Variables named `OARLOCK_*` are refused.
+Merging: maps are merged key by key, and keys under `oarlock.dev/` and `app.kubernetes.io/` are refused; lists are appended to
+what Oarlock sets; `image` replaces the default image. Variables named `OARLOCK_*` are refused. There is no field for privileges,
+host paths, host namespaces, capabilities, other containers or commands; what an administrator must allow first is said there.
 """
 
 from enum import StrEnum
@@ -76,7 +77,7 @@ class ExtraVolume(WireModel):
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
     """Name of the volume within the pod, unlike those of the others; names that begin with oarlock- are taken."""
     mount_path: Annotated[str, Field(min_length=2, max_length=1024, pattern=r"^(/\.?[^/.:][^/:]*)+$")]
-    """Where it appears. Not under /oarlock or /dev, and not /tmp."""
+    """Where it appears: not under /oarlock, /dev, /tmp, /proc, /sys, /run or /var/run, and at a place of its own."""
     read_only: bool = True
     """Whether the pods may only read it."""
     claim: ObjectName | None = None
@@ -99,9 +100,9 @@ class PodTemplate(WireModel):
     image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] | None = None
     """Names of Secrets with registry credentials."""
     labels: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
-    """Labels to add."""
+    """Labels to add; none under oarlock.dev/ or app.kubernetes.io/."""
     annotations: Annotated[dict[str, ShortText], Field(max_length=32)] | None = None
-    """Annotations to add."""
+    """Annotations to add. With a prefix (prometheus.io/scrape): only those that the administrator allows."""
     node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] | None = None
     """Labels that a node must have."""
     tolerations: Annotated[list[Toleration], Field(max_length=32)] | None = None
@@ -111,9 +112,11 @@ class PodTemplate(WireModel):
     topology_spread_constraints: Annotated[list[OpenObject], Field(max_length=8)] | None = None
     """How the pods spread over the cluster, as in a pod."""
     priority_class_name: ObjectName | None = None
-    """Priority class of the pods."""
+    """Priority class of the pods. system-*: only if the administrator allows it by name."""
     runtime_class_name: ObjectName | None = None
-    """Container runtime class."""
+    """Container runtime class: one that the administrator allows."""
+    service_account_name: ObjectName | None = None
+    """Service account of the pods: one that the administrator allows. Its token is not mounted. Absent: the namespace's default."""
     scheduler_name: ObjectName | None = None
     """Scheduler to use instead of the cluster's default."""
     env: Annotated[list[EnvironmentVariable], Field(max_length=64)] | None = None

@@ -59,7 +59,7 @@ def build_import_pod(
             "terminationGracePeriodSeconds": GRACE_PERIOD_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "securityContext": build_pod_security(),
+            "securityContext": build_pod_security(settings.pod_user),
             **build_placement(template),
             "containers": [
                 {

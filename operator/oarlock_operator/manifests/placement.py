@@ -1,16 +1,17 @@
-"""Where a pod may run and which image it runs, as its pod template says. Pure."""
+"""Where and as whom a pod may run, and which image it runs, as its pod template says. Pure."""
 
 from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_operator.manifests.metadata import Manifest, without_empty
 
 
 def build_placement(template: PodTemplate) -> Manifest:
-    """Return the fields of a pod's spec that decide where and how urgently it runs."""
+    """Return the fields of a pod's spec that decide where, how urgently and as whom it runs."""
     return without_empty(
         {
             "schedulerName": template.scheduler_name,
             "priorityClassName": template.priority_class_name,
             "runtimeClassName": template.runtime_class_name,
+            "serviceAccountName": template.service_account_name,
             "nodeSelector": template.node_selector,
             "affinity": template.affinity,
             "tolerations": [toleration.to_wire() for toleration in template.tolerations or ()],

@@ -2,21 +2,17 @@
 
 from oarlock_operator.manifests.metadata import Manifest
 
-USER_ID = 65532
-"""The user and group that all pods run as: `nonroot` of the distroless images."""
 
-
-def build_pod_security() -> Manifest:
-    """Return the pod's security context.
+def build_pod_security(user: int) -> Manifest:
+    """Return the pod's security context for a user that is also its group; 0: the platform assigns one, which is not root.
 
     The group owns the volumes, so that a claim that an earlier pod wrote stays writable; ownership is changed only where the
     root of the volume differs, because a recursive change over millions of files takes longer than training on them.
     """
+    fixed = {"runAsUser": user, "runAsGroup": user, "fsGroup": user} if user else {}
     return {
         "runAsNonRoot": True,
-        "runAsUser": USER_ID,
-        "runAsGroup": USER_ID,
-        "fsGroup": USER_ID,
+        **fixed,
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }

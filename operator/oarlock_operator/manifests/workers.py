@@ -54,7 +54,7 @@ def build_worker_pod(run: Run, *, owner: Owner, attempt: int, rank: int, policy:
             "enableServiceLinks": False,
             "hostname": names.worker_hostname(attempt=attempt, rank=rank),
             "subdomain": names.service_name(owner.name, owner.uid),
-            "securityContext": build_pod_security(),
+            "securityContext": build_pod_security(workers.user),
             **build_placement(template),
             "containers": [
                 {

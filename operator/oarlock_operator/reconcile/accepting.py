@@ -13,6 +13,7 @@ from oarlock_api.v1alpha1.volumes import AccessMode
 from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
 from oarlock_operator.policy.claims import is_leaving
+from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
 from oarlock_operator.reconcile.steps import JobStep
@@ -26,6 +27,10 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     """
     if job.spec is None:
         return job, refuse(job.findings)
+    if refused := tuple(
+        find_refused_overlay(job.spec.workers.pod_template, path="spec.workers.podTemplate", settings=job.settings)
+    ):
+        return job, refuse(refused)
     if job.policy.suspend:
         return job, _hold_unstarted()
     dataset = job.observed.dataset
@@ -89,6 +94,7 @@ def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset) -> Ru
             gpus_per_node=settings.default_gpus_per_node,
             storage_class=settings.default_storage_class,
             status_port=settings.status_port,
+            pod_user=settings.pod_user,
         ),
         checkpoint_claim=names.checkpoint_claim_name(job.owner.name),
         claim_access_modes=_read_access_modes(job),
@@ -126,12 +132,12 @@ def _read_task(dataset: ObservedDataset) -> Task:
 def _find_unshared_claim(job: JobView, run: Run) -> Iterator[Finding]:
     """Find a claim that an earlier job of this name left behind, made for one node."""
     claim = job.observed.claims.get(run.checkpoints.claim)
-    if claim is None or not run.checkpoints.created or run.workers.nodes == 1 or is_leaving(claim, owner=job.owner):
+    if claim is None or not run.checkpoints.created or run.workers.most_nodes == 1 or is_leaving(claim, owner=job.owner):
         return
     if claim.access_modes and AccessMode.READ_WRITE_MANY not in claim.access_modes:
         yield Finding(
             path="spec.workers.nodes",
             rule=f"must be 1 with claim {claim.name}, which an earlier job of this name left",
-            found=f"{run.workers.nodes}, and a claim with {', '.join(claim.access_modes)}",
+            found=f"{run.workers.most_nodes}, and a claim with {', '.join(claim.access_modes)}",
             remedy="rename the job, or delete the claim if its checkpoints are not needed",
         )

@@ -13,6 +13,7 @@ from oarlock_operator import names
 from oarlock_operator.manifests.importer import format_import_run
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.manifests.sizes import find_oversized_variable
+from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedImport, ObservedPod
 from oarlock_operator.settings import Settings
 
@@ -82,7 +83,10 @@ def view_dataset(observed: ObservedImport, *, now: float, settings: Settings) ->
     checked = validate_dataset(observed.object.spec, name=observed.object.name)
     spec, findings = checked.model, checked.findings
     if spec:
-        findings = tuple(find_oversized_variable(format_import_run(observed.object.name, spec, settings=settings)))
+        findings = (
+            *find_oversized_variable(format_import_run(observed.object.name, spec, settings=settings)),
+            *find_refused_overlay(spec.pod_template, path="spec.podTemplate", settings=settings),
+        )
         spec = None if findings else spec
     own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
     current = next((pod for pod in own if pod.attempt == observed.status.attempt), None)

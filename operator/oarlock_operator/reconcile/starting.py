@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from oarlock_api.findings import describe_findings
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
 from oarlock_operator.manifests.claims import build_claim
@@ -10,6 +11,7 @@ from oarlock_operator.manifests.service import build_service
 from oarlock_operator.manifests.workers import build_worker_pod
 from oarlock_operator.policy.claims import explain_claim, is_leaving
 from oarlock_operator.policy.grace import lengthen_grace
+from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
@@ -73,7 +75,9 @@ def count_pods(job: JobView, message: str) -> str:
 
 
 def _find_obstacle(job: JobView) -> Wait | None:
-    """Return what is in the way of the children's names."""
+    """Return what is in the way of the children: what the administrator no longer allows, and whoever has their names."""
+    if refusal := _find_refused_overlay(job):
+        return refusal
     for name in job.missing.values():
         if name in job.strangers:
             return _taken("pod", name)
@@ -86,6 +90,13 @@ def _find_obstacle(job: JobView) -> Wait | None:
                 reason="ServiceTerminating", message=f"service {service.name} is being deleted; waiting for its end"
             )
     return _find_claim_obstacle(job) if run and run.checkpoints.created else None
+
+
+def _find_refused_overlay(job: JobView) -> Wait | None:
+    """Return what of an accepted pod template is not allowed any more: pods that run may go on, new ones are not made."""
+    template = job.run.workers.pod_template if job.run else None
+    findings = tuple(find_refused_overlay(template, path="spec.workers.podTemplate", settings=job.settings))
+    return Wait(reason="OverlayRefused", message=describe_findings(findings)) if findings else None
 
 
 def _find_claim_obstacle(job: JobView) -> Wait | None:

@@ -1,0 +1,45 @@
+"""One cross-field rule, in both its forms. The rules themselves are in `rules` and `pod_template_rules`. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Scope = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A rule about several fields of one object in the manifest."""
+
+    at: str
+    """Dotted path of the object that the rule speaks of; `[]` stands for every item of a list."""
+    cel: str
+    """The rule in CEL; `self` is that object."""
+    broken: Callable[[Scope], str | None]
+    """The rule in Python: what was found if it is broken, else None."""
+    rule: str
+    """What must hold, for people."""
+    remedy: str
+
+
+def list_given(scope: Scope, names: Sequence[str]) -> list[str]:
+    """Return those of some fields that an object has."""
+    return [name for name in names if scope.get(name) is not None]
+
+
+def require_exactly_one(at: str, *names: str) -> Rule:
+    """Return the rule that an object has exactly one of some fields."""
+    terms = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
+    listed = ", ".join(names)
+
+    def broken(scope: Scope) -> str | None:
+        given = list_given(scope, names)
+        return None if len(given) == 1 else (" and ".join(given) or "none")
+
+    return Rule(
+        at=at,
+        cel=f"{terms} == 1",
+        broken=broken,
+        rule=f"must have exactly one of {listed}",
+        remedy="keep the one you mean",
+    )
