@@ -92,6 +92,38 @@ class PodPhase(StrEnum):
     FINISHED = "Finished"
 
 
+class JoinState(StrEnum):
+    """How far one node of several has come in finding the others, as its own agent sees it."""
+
+    STARTING = "Starting"
+    """Its torchrun is not up yet."""
+    NAME_UNKNOWN = "NameUnknown"
+    """The name of node 0 has no address."""
+    REFUSED = "Refused"
+    """Node 0 has an address, but nobody listens there."""
+    UNREACHABLE = "Unreachable"
+    """Node 0 has an address, but nothing comes back from it."""
+    PORT_TAKEN = "PortTaken"
+    """Node 0 only: a stranger listens on the rendezvous port."""
+    CONNECTING = "Connecting"
+    """Node 0 can be reached; its own torchrun has not yet connected to it."""
+    JOINED = "Joined"
+
+
+class Standing(StrEnum):
+    """What a rank that does not move seems to do: the first is the likeliest culprit, the last the likeliest victim."""
+
+    STOPPED = "Stopped"
+    """The kernel has stopped it, or a process that it waits for: SIGSTOP, a debugger."""
+    WAITS_FOR_DISK = "WaitsForDisk"
+    BUSY = "Busy"
+    """It is in code of its own."""
+    WAITS_FOR_DATA = "WaitsForData"
+    UNKNOWN = "Unknown"
+    WAITS_FOR_RANKS = "WaitsForRanks"
+    """It is in a collective operation, which ends when all other ranks come to it."""
+
+
 class Outcome(StrEnum):
     """How a pod ended."""
 
@@ -116,6 +148,8 @@ class Cause(StrEnum):
     RENDEZVOUS_FAILED = "RendezvousFailed"
     COLLECTIVE_FAILED = "CollectiveFailed"
     PROCESS_KILLED = "ProcessKilled"
+    DEVICE_FAILED = "DeviceFailed"
+    """A GPU that is broken or lost, not what ran on it."""
     HUNG = "Hung"
     SUPERSEDED = "Superseded"
     UNKNOWN = "Unknown"
@@ -139,6 +173,7 @@ EXIT_CODES: dict[Cause, int] = {
     Cause.COLLECTIVE_FAILED: 80,
     Cause.PROCESS_KILLED: 81,
     Cause.HUNG: 82,
+    Cause.DEVICE_FAILED: 83,
     Cause.SUPERSEDED: EXIT_SUPERSEDED,
     Cause.UNKNOWN: 1,
 }
@@ -213,6 +248,38 @@ class RankStatus(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class JoinStatus(Record):
+    """What one node of several sees of the rendezvous."""
+
+    state: str
+    """A `JoinState`."""
+    since: float
+    """Seconds since 1970."""
+    endpoint: str = ""
+    """host:port of node 0, as this node was told."""
+    detail: str = ""
+    """What the system says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StalledRank(Record):
+    """A process that has given no sign of progress for longer than its phase lets expect."""
+
+    rank: int
+    pid: int
+    phase: str
+    step: int | None = None
+    since: float
+    """Seconds since 1970 of its last sign of progress."""
+    due: float | None = None
+    """Seconds since 1970 at which it will count as hung; None: never."""
+    standing: str
+    """A `Standing`."""
+    where: str = ""
+    """The line of code that it is in, as far as known."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus(Record):
     """What the agent answers on `/status`."""
 
@@ -242,6 +309,10 @@ class WorkerStatus(Record):
     """`RankStatus` of each local process."""
     retries: int = 0
     """Times torchrun was started again in this pod."""
+    join: dict[str, Any] | None = None
+    """A `JoinStatus`; None for one node, and from agents that do not say."""
+    stalled: list[dict[str, Any]] = field(default_factory=list)
+    """`StalledRank` of local processes that do not move, the likeliest culprits first; a few at most."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though training goes on: a corrupt checkpoint that was skipped, say."""
 

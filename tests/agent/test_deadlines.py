@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oarlock_api.contract import RETRIED_IN_PLACE, Cause, Failure, Outcome, PodPhase
+from oarlock_api.contract import RETRIED_IN_PLACE, Cause, Failure, Outcome, PodPhase, Standing
 from oarlock_trainer.agent.deadlines import ProgressWatch
 from oarlock_trainer.agent.evidence import Verdict
 from oarlock_trainer.agent.retries import MAX_RETRIES_WITHOUT_PROGRESS, RetryBudget
+from oarlock_trainer.agent.standing import Place
 from oarlock_trainer.rank_record import RankReading
 
 
@@ -38,14 +39,14 @@ def test_nobody_is_overdue_when_there_is_no_deadline() -> None:
     watch = ProgressWatch(deadline=None)
     watch.observe({0: 1}, now=0)
 
-    assert watch.find_hang({}, now=1e9) is None
+    assert watch.find_hang({}, places={}, now=1e9) is None
 
 
 def test_rank_that_fell_silent_first_is_named_when_all_are_overdue() -> None:
     watch = ProgressWatch(deadline=10)
     watch.observe({0: 1, 1: 1}, now=0)
     readings = {0: reading(0, since=2.2), 1: reading(1, since=2.1, phase=PodPhase.CHECKPOINTING)}
-    hang = watch.find_hang(readings, now=10)
+    hang = watch.find_hang(readings, places={}, now=10)
 
     assert hang is not None
     assert (hang.local_rank, hang.phase, hang.step, hang.seconds) == (1, PodPhase.CHECKPOINTING, 7, 10)
@@ -54,16 +55,17 @@ def test_rank_that_fell_silent_first_is_named_when_all_are_overdue() -> None:
 def test_stopped_rank_is_named_when_another_fell_silent_before_it() -> None:
     watch = ProgressWatch(deadline=10)
     watch.observe({0: 1, 1: 1}, now=0)
-    hang = watch.find_hang({0: reading(0, since=1), 1: reading(1, since=2)}, stopped=frozenset({1}), now=10)
+    places = {1: Place(standing=Standing.STOPPED)}
+    hang = watch.find_hang({0: reading(0, since=1), 1: reading(1, since=2)}, places=places, now=10)
 
     assert hang is not None
-    assert (hang.local_rank, hang.stopped) == (1, True)
+    assert (hang.local_rank, hang.place.standing) == (1, Standing.STOPPED)
 
 
 def test_rank_without_a_record_is_named_when_it_never_starts_to_report() -> None:
     watch = ProgressWatch(deadline=10)
     watch.observe({0: -1}, now=0)
-    hang = watch.find_hang({}, now=10)
+    hang = watch.find_hang({}, places={}, now=10)
 
     assert hang is not None
     assert (hang.local_rank, hang.phase) == (0, PodPhase.STARTING)

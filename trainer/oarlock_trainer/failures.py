@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 
 from oarlock_api.contract import Cause, Failure
+from oarlock_trainer.error_texts import explain_text
 from oarlock_trainer.errors import StorageError, TrainerError
 
 _DETAIL_CHARACTERS = 2000
@@ -42,6 +43,8 @@ def _judge(error: BaseException) -> tuple[Cause, str, str]:
         return error.cause, str(error), error.remedy
     if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         return _judge(_judge_os_error(error))
+    if isinstance(error, RuntimeError) and (meaning := explain_text(str(error))):
+        return meaning.cause, f"{type(error).__name__}: {meaning.finding}", meaning.remedy
     cause = _find_cause(error)
     return cause, f"{type(error).__name__}: {error}".splitlines()[0], _REMEDIES[cause]
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from oarlock_api.contract import Failure, Outcome, PodPhase, Record
+from oarlock_trainer.stacks import offer_stacks, stack_path
 
 RANK_RECORD_DIR_ENV = "OARLOCK_RANK_RECORD_DIR"
 """Set by the agent for its child: the folder of this try's rank records."""
@@ -120,12 +121,18 @@ class RankRecord:
 
     @classmethod
     def from_environment(cls) -> Self:
-        """Create the record that the agent asked for, or one in memory when there is no agent (torchrun by hand)."""
+        """Create the record that the agent asked for, or one in memory when there is no agent (torchrun by hand).
+
+        Under an agent, this process also tells it on request where it is: see `stacks`.
+        """
         rank = int(os.environ.get("RANK", "0"))
         folder = os.environ.get(RANK_RECORD_DIR_ENV)
         if not folder:
             return cls(mmap.mmap(-1, _SIZE), rank=rank)
-        return cls.create(rank_record_path(Path(folder), os.environ.get("LOCAL_RANK", "0")), rank=rank)
+        path = rank_record_path(Path(folder), os.environ.get("LOCAL_RANK", "0"))
+        record = cls.create(path, rank=rank)
+        offer_stacks(stack_path(path))
+        return record
 
     def beat(self, phase: PodPhase, *, step: int | None = None, position: int | None = None) -> None:
         """Give a sign of progress in `phase`; a step or position that is not given stays as it was."""

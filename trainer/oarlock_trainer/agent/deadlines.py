@@ -5,9 +5,10 @@ is stopped, blocked in a collective or waiting for a volume looks the same. Ever
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from oarlock_api.contract import PodPhase
+from oarlock_api.contract import PodPhase, Standing
+from oarlock_trainer.agent.standing import ORDER, Place
 from oarlock_trainer.rank_record import RankReading
 
 
@@ -19,8 +20,18 @@ class Hang:
     seconds: float
     phase: PodPhase
     step: int | None = None
-    stopped: bool = False
-    """Whether the kernel says that the process is stopped (SIGSTOP, a debugger)."""
+    place: Place = field(default_factory=lambda: Place(standing=Standing.UNKNOWN))
+    """What it seems to do."""
+
+
+_STALL_SECONDS = 20.0
+"""Silence of a working rank that is worth a word, if it has not been as silent before."""
+_STOPPED_SECONDS = 5.0
+_SLOWER = 5.0
+"""A rank may be silent for so many times its longest silence so far before it is worth a word."""
+_LONGEST_STALL_SECONDS = 300.0
+_STEADY = frozenset({PodPhase.TRAINING, PodPhase.VALIDATING, PodPhase.CHECKPOINTING, PodPhase.IMPORTING})
+"""Phases that beat many times: in the others a long silence is usual."""
 
 
 class ProgressWatch:
@@ -29,9 +40,14 @@ class ProgressWatch:
     def __init__(self, *, deadline: float | None) -> None:
         self._deadline = deadline
         self._seen: dict[int, tuple[int, float]] = {}
+        self._longest: dict[int, float] = {}
 
     def observe(self, counters: Mapping[int, int], *, now: float) -> None:
         """Take in the counter of every living rank; -1 for one that has no record yet. Ranks that are absent are forgotten."""
+        for rank, counter in counters.items():
+            before = self._seen.get(rank)
+            if before and before[0] not in (counter, -1):
+                self._longest[rank] = max(self._longest.get(rank, 0.0), now - before[1])
         self._seen = {
             rank: self._seen[rank] if rank in self._seen and self._seen[rank][0] == counter else (counter, now)
             for rank, counter in counters.items()
@@ -40,25 +56,46 @@ class ProgressWatch:
     def is_overdue(self, *, now: float) -> bool:
         return self._deadline is not None and any(now - since >= self._deadline for _, since in self._seen.values())
 
+    def measure_silences(self, *, now: float) -> dict[int, float]:
+        """Return for how many seconds each living rank has not moved."""
+        return {rank: now - since for rank, (_, since) in self._seen.items()}
+
+    def find_stalled(
+        self, phases: Mapping[int, PodPhase], *, stopped: frozenset[int] = frozenset(), now: float
+    ) -> list[int]:
+        """Return the ranks whose silence is worth a word: longer than their phase and their past let expect."""
+        silences = self.measure_silences(now=now)
+        return [rank for rank, silence in silences.items() if silence >= self._allow(rank, phases.get(rank), stopped)]
+
+    def _allow(self, rank: int, phase: PodPhase | None, stopped: frozenset[int]) -> float:
+        longest = _LONGEST_STALL_SECONDS if self._deadline is None else self._deadline / 2
+        if rank in stopped:
+            return min(longest, _STOPPED_SECONDS)
+        if phase not in _STEADY:
+            return longest
+        return min(longest, max(_STALL_SECONDS, _SLOWER * self._longest.get(rank, 0.0)))
+
     def find_hang(
-        self, readings: Mapping[int, RankReading | None], *, stopped: frozenset[int] = frozenset(), now: float
+        self, readings: Mapping[int, RankReading | None], *, places: Mapping[int, Place], now: float
     ) -> Hang | None:
         """Return the culprit, once any rank is overdue.
 
-        One hung rank makes all others wait for it, so that they are overdue too or soon will be: the culprit is one that is
-        stopped, else the one that fell silent first by the ranks' own clock, which is finer than the agent's looks.
+        One hung rank makes all others wait for it, so that they are overdue too or soon will be: the culprit is the one whose
+        place says so, else the one that fell silent first by the ranks' own clock, which is finer than the agent's looks.
         """
         if not self.is_overdue(now=now):
             return None
-        culprit = min(
-            self._seen,
-            key=lambda rank: (rank not in stopped, reading.since if (reading := readings.get(rank)) else 0.0, rank),
-        )
+        culprit = min(self._seen, key=lambda rank: _seniority(rank, readings.get(rank), places.get(rank)))
         reading = readings.get(culprit)
         return Hang(
             local_rank=culprit,
             seconds=now - self._seen[culprit][1],
             phase=reading.phase if reading else PodPhase.STARTING,
             step=reading.step if reading else None,
-            stopped=culprit in stopped,
+            place=places.get(culprit) or Place(standing=Standing.UNKNOWN),
         )
+
+
+def _seniority(rank: int, reading: RankReading | None, place: Place | None) -> tuple[int, float, int]:
+    standing = place.standing if place else Standing.UNKNOWN
+    return ORDER.index(standing), reading.since if reading else 0.0, rank

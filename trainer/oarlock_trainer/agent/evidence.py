@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from oarlock_api.contract import Failure, Outcome
+from oarlock_api.contract import Failure, JoinStatus, Outcome
 from oarlock_trainer.agent.deadlines import Hang
 from oarlock_trainer.agent.process_tree import ProcessEnd
 from oarlock_trainer.rank_record import RankReading
@@ -25,6 +25,8 @@ class Evidence:
     launcher_end: ProcessEnd | None = None
     """How torchrun ended on its own; None for an import, whose one process is the rank."""
     hang: Hang | None = None
+    join: JoinStatus | None = None
+    """What this node saw of the rendezvous last; None for one node."""
     oom_kills: int = 0
     """Processes of the pod that the OOM killer took during this try."""
     stopping: bool = False

@@ -3,10 +3,12 @@
 import signal
 from dataclasses import replace
 
-from oarlock_api.contract import EXIT_SUCCESS, Cause, Failure, Outcome, PodPhase
+from oarlock_api.contract import EXIT_SUCCESS, Cause, Failure, JoinState, Outcome, PodPhase, Standing
 from oarlock_trainer.agent.deadlines import Hang
 from oarlock_trainer.agent.evidence import Evidence
 from oarlock_trainer.agent.process_tree import ProcessEnd
+from oarlock_trainer.agent.standing import Place
+from oarlock_trainer.error_texts import explain_text
 from oarlock_trainer.rank_record import RankReading
 
 MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers"
@@ -18,6 +20,40 @@ _SIGNAL_REMEDIES = {
     signal.SIGBUS: "shared memory or a mapped file is gone: enlarge /dev/shm, check the data volume",
 }
 _DETAIL_LINES = 30
+_STANDINGS = {
+    Standing.STOPPED: "its process is stopped (SIGSTOP or a debugger)",
+    Standing.WAITS_FOR_DISK: "it waits for a disk or a volume that does not answer",
+    Standing.BUSY: "it is in code of its own",
+    Standing.WAITS_FOR_DATA: "it waits for its data workers or its data",
+    Standing.WAITS_FOR_RANKS: "it waits for other ranks in a collective operation",
+    Standing.UNKNOWN: "",
+}
+_SLOW = "if the phase is only slow, raise runPolicy.progressDeadlineSeconds"
+_HUNG_REMEDY = f"the stack of the hung process is in the detail; {_SLOW}"
+_HUNG_REMEDIES = {
+    Standing.STOPPED: "see who stopped it: a debugger, or an administrator on the node; training resumes by itself",
+    Standing.WAITS_FOR_DISK: f"see to the volume and its server; {_SLOW}",
+    Standing.WAITS_FOR_DATA: f"see that the data volume answers, and lower recipe.loader.workers; {_SLOW}",
+}
+_VICTIM_REMEDY = (
+    "see the rank that fell silent first: its pod ends as Hung; if there is none, the network between nodes is at fault"
+)
+_JOIN_FINDINGS: dict[str, tuple[str, str]] = {
+    JoinState.NAME_UNKNOWN: (
+        "the name of node 0 has no address",
+        "see that the pod of node 0 runs, and that DNS answers in this namespace (a NetworkPolicy must allow port 53)",
+    ),
+    JoinState.UNREACHABLE: (
+        "node 0 does not answer",
+        "see that a NetworkPolicy lets the pods of the job reach one another, on all ports",
+    ),
+    JoinState.REFUSED: ("nobody listens on node 0", "see the pod of node 0: its torchrun has ended, or did not start"),
+    JoinState.PORT_TAKEN: (
+        "the rendezvous port is taken",
+        "end the other process; with hostNetwork, pods on one node share their ports, so spread them",
+    ),
+}
+"""By what the agent saw last of the rendezvous."""
 
 
 def complete_reported(failure: Failure, evidence: Evidence, local_rank: int) -> Failure:
@@ -37,10 +73,13 @@ def build_death(evidence: Evidence, local_rank: int, end: ProcessEnd, *, cause: 
     """Describe a rank that ended without reporting why."""
     reading = evidence.readings.get(local_rank)
     remedy = _SIGNAL_REMEDIES.get(end.signal, _LOG_REMEDY) if end.signal is not None else _LOG_REMEDY  # type: ignore[call-overload]
+    # Native libraries end a process without an exception: what they printed is all that they say.
+    meaning = explain_text(_build_detail(evidence)) if _may_have_printed(end, cause) else None
+    said = f" It printed: {meaning.finding}" if meaning else ""
     return Failure(
-        cause=cause,
-        message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.",
-        remedy=remedy,
+        cause=meaning.cause if meaning else cause,
+        message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.{said}",
+        remedy=meaning.remedy if meaning else remedy,
         rank=evidence.first_rank + local_rank,
         node=evidence.node,
         phase=reading.phase if reading else PodPhase.STARTING,
@@ -52,21 +91,36 @@ def build_death(evidence: Evidence, local_rank: int, end: ProcessEnd, *, cause: 
 
 
 def build_hung(evidence: Evidence, hang: Hang) -> Failure:
-    """Describe a rank, or torchrun itself, that made no progress."""
+    """Describe a rank, or torchrun itself, that made no progress.
+
+    On several nodes, a rank that waits for others is a victim, and its pod says so: the pod of the culprit names it.
+    """
     who = evidence.program if hang.local_rank is None else _name_rank(evidence, hang.local_rank)
     place = f" in phase {hang.phase}" + ("" if hang.step is None else f" after step {hang.step}")
-    why = "; its process is stopped (SIGSTOP or a debugger)" if hang.stopped else ""
+    is_victim = evidence.nodes > 1 and hang.place.standing is Standing.WAITS_FOR_RANKS
     return Failure(
-        cause=Cause.HUNG,
-        message=f"{who} made no progress for {hang.seconds:.0f} s{place}{why}.",
-        remedy=("the stack of the hung process is in the detail" if hang.local_rank is not None else _LOG_REMEDY)
-        + "; if the phase is only slow, raise runPolicy.progressDeadlineSeconds",
+        cause=Cause.COLLECTIVE_FAILED if is_victim else Cause.HUNG,
+        message=f"{who} made no progress for {hang.seconds:.0f} s{place}{_describe_standing(hang.place)}.",
+        remedy=_VICTIM_REMEDY if is_victim else _HUNG_REMEDIES.get(hang.place.standing, _HUNG_REMEDY),
         rank=None if hang.local_rank is None else evidence.first_rank + hang.local_rank,
         node=evidence.node,
         phase=hang.phase,
         step=hang.step,
-        detail=_build_detail(evidence),
+        detail=_build_hung_detail(evidence, hang),
     )
+
+
+def _describe_standing(place: Place) -> str:
+    said = [_STANDINGS[place.standing], f"at {place.where}" if ":" in place.where else ""]
+    return "".join(f"; {part}" for part in said if part)
+
+
+def _build_hung_detail(evidence: Evidence, hang: Hang) -> str:
+    """The stack comes last: where there is too little room, the end is kept."""
+    stack = hang.place.stack
+    if not stack:
+        return _build_detail(evidence)
+    return f"{_build_detail(evidence)}\n\nStack, the innermost call first:\n{stack}"
 
 
 def build_launcher_failure(evidence: Evidence) -> Failure | None:
@@ -105,11 +159,25 @@ def build_unexplained(evidence: Evidence) -> Failure:
     )
 
 
+def _may_have_printed(end: ProcessEnd, cause: Cause) -> bool:
+    return end.signal in (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV) or (
+        end.code is not None and cause == Cause.UNKNOWN
+    )
+
+
 def _build_rendezvous_failure(evidence: Evidence, end: ProcessEnd) -> Failure:
+    meaning = explain_text(_build_detail(evidence))
+    join = evidence.join
+    said, remedy = _JOIN_FINDINGS.get(join.state if join else "", ("", ""))
+    # What the agent saw itself comes first: torchrun calls an unknown name a timeout.
+    seen = f" It saw: {said}" + (f" ({join.detail})" if join and join.detail else "") if said else ""
+    printed = f" torchrun says: {meaning.finding}" if meaning else ""
     return Failure(
         cause=Cause.RENDEZVOUS_FAILED,
-        message=f"Node {evidence.node} of {evidence.nodes} did not join the others within the join timeout.",
-        remedy="see that all pods of the job are scheduled and running, and that a NetworkPolicy lets them reach one another",
+        message=f"Node {evidence.node} of {evidence.nodes} did not join the others.{seen}{printed}",
+        remedy=remedy
+        or (meaning.remedy if meaning else "")
+        or "see that all pods of the job are scheduled and running, and that a NetworkPolicy lets them reach one another",
         node=evidence.node,
         phase=PodPhase.RENDEZVOUS,
         exit_code=end.code,

@@ -110,7 +110,7 @@ def kill_tree(*, timeout: float) -> dict[int, ProcessEnd]:
         time.sleep(_KILL_INTERVAL_SECONDS)
 
 
-def send_signal(pid: int, number: signal.Signals) -> None:
+def send_signal(pid: int, number: int) -> None:
     """Send a signal; a process that is gone does not matter."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)

@@ -47,6 +47,16 @@ def read_environment(pid: int) -> dict[str, str] | None:
     return dict(entry.split("=", 1) for entry in content.split("\0") if "=" in entry)
 
 
+def catches_signal(pid: int, number: int) -> bool:
+    """Say whether a process has a handler for a signal: without one, most signals end it."""
+    try:
+        status = (_PROC / str(pid) / "status").read_text(errors="replace")
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def list_children(parent: int) -> list[int]:
     return [pid for pid, its_parent in _read_parents().items() if its_parent == parent]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oarlock_api.contract import MAX_STATUS_BYTES, PodPhase, RankStatus, WorkerStatus
+from oarlock_api.contract import MAX_STATUS_BYTES, JoinStatus, PodPhase, RankStatus, StalledRank, WorkerStatus
 from oarlock_trainer.agent.config import AgentConfig
 from oarlock_trainer.agent.progress import Progress
 from oarlock_trainer.rank_record import RankReading
@@ -28,6 +28,8 @@ class Snapshot:
     resident_bytes: Mapping[int, int] = field(default_factory=dict)
     """By local rank."""
     retries: int = 0
+    join: JoinStatus | None = None
+    stalled: tuple[StalledRank, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -68,6 +70,8 @@ def build_worker_status(config: AgentConfig, snapshot: Snapshot) -> WorkerStatus
         checkpoint_in_flight=None if in_flight is None else int(in_flight),
         ranks=[_build_rank(snapshot, local_rank).to_wire() for local_rank in sorted(snapshot.readings)],
         retries=snapshot.retries,
+        join=snapshot.join.to_wire() if snapshot.join else None,
+        stalled=[stalled.to_wire() for stalled in snapshot.stalled],
         warnings=list_warnings(snapshot),
     )
 

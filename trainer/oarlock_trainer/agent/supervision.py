@@ -4,11 +4,12 @@ import time
 from collections.abc import Mapping, Sequence
 
 from oarlock_api.contract import Outcome, PodPhase
-from oarlock_trainer.agent import rendezvous, tries
+from oarlock_trainer.agent import tries
 from oarlock_trainer.agent.config import AgentConfig, Mode
 from oarlock_trainer.agent.evidence import Evidence, Verdict
 from oarlock_trainer.agent.log_tee import LogTee
 from oarlock_trainer.agent.progress import Progress
+from oarlock_trainer.agent.rendezvous import JoinWatch
 from oarlock_trainer.agent.retries import RetryBudget
 from oarlock_trainer.agent.status import Board
 from oarlock_trainer.agent.stopping import StopRequest
@@ -32,6 +33,7 @@ class Supervisor:
         self._config, self._stop, self._board, self._tee, self._launcher = config, stop, board, tee, launcher
         self._budget = RetryBudget(nodes=config.nodes)
         self._warnings: list[str] = []
+        self._join = JoinWatch(config) if config.nodes > 1 else None
         self._earlier = Progress()
         """Progress of the tries before the present one."""
 
@@ -61,10 +63,11 @@ class Supervisor:
             stop=self._stop,
             tee=self._tee,
             on_look=self._show,
+            join=self._join,
         )
-        self._show({}, {})
+        self._show(tries.Look())
         evidence = attempt.run(environment)
-        self._show(evidence.readings, {})
+        self._show(tries.Look(readings=evidence.readings))
         self._earlier = self._board.snapshot.progress
         if evidence.unkillable:
             self._warnings.append(evidence.unkillable)
@@ -76,37 +79,38 @@ class Supervisor:
         self._budget = self._budget.spend()
         self._warnings.append(f"Started again in place ({self._budget.retries}): {message}")
         self._tee.say(f"{message} Starting again in place in {delay:.0f} s, retry {self._budget.retries}.")
-        self._show({}, {})
+        self._show(tries.Look())
         deadline = time.monotonic() + delay
         while not self._stop.requested and time.monotonic() < deadline:
             self._stop.wait(min(tries.TICK_SECONDS, deadline - time.monotonic()))
             self._board.ticked_at = time.monotonic()
 
     def _find_node_zero(self) -> None:
-        if self._config.nodes == 1 or self._config.node == 0:
+        if self._join is None:
             return
-        self._board.show(phase=PodPhase.RENDEZVOUS, now=time.time())
-        rendezvous.wait_for_name(
-            self._config.rendezvous_endpoint,
-            timeout=self._config.join_timeout,
-            wait=self._stop.wait,
-            is_stopped=lambda: self._stop.requested,
-        )
+        self._join.start()
+        self._join.wait_for_name(wait=self._wait_for_name, is_stopped=lambda: self._stop.requested)
+
+    def _wait_for_name(self, seconds: float) -> None:
+        self._show(tries.Look())
+        self._stop.wait(seconds)
 
     def _measure_progress(self) -> int:
         progress = self._earlier
         return progress.position if self._config.mode is Mode.IMPORT else progress.safe_step
 
-    def _show(self, readings: Mapping[int, RankReading], resident_bytes: Mapping[int, int]) -> None:
-        first = readings.get(0)
+    def _show(self, look: tries.Look) -> None:
+        first = look.readings.get(0)
         self._board.ticked_at = time.monotonic()
         self._board.show(
             phase=self._choose_phase(first),
             now=time.time(),
             progress=self._earlier.updated(first),
-            readings=dict(readings),
-            resident_bytes=dict(resident_bytes),
+            readings=dict(look.readings),
+            resident_bytes=dict(look.resident_bytes),
             retries=self._budget.retries,
+            join=self._join.view if self._join else None,
+            stalled=look.stalled,
             warnings=(*self._warnings, *self._tee.warnings),
         )
 

@@ -10,10 +10,11 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from oarlock_api.contract import EXIT_SUCCESS, Outcome, PodPhase
+from oarlock_api.contract import EXIT_SUCCESS, Outcome, PodPhase, StalledRank
 from oarlock_trainer.agent import procfs
 from oarlock_trainer.agent.command_line import build_command, build_environment
 from oarlock_trainer.agent.config import AgentConfig, Mode
@@ -23,6 +24,8 @@ from oarlock_trainer.agent.log_tee import LogTee
 from oarlock_trainer.agent.out_of_memory import count_oom_kills
 from oarlock_trainer.agent.process_tree import ProcessEnd, kill_tree, reap, send_signal, start
 from oarlock_trainer.agent.rank_processes import RankProcesses
+from oarlock_trainer.agent.rendezvous import JoinWatch
+from oarlock_trainer.agent.stalls import StallWatch
 from oarlock_trainer.agent.stopping import StopRequest
 from oarlock_trainer.rank_record import RankReading, rank_record_path, read_rank_record
 
@@ -36,8 +39,20 @@ _FINISH_LINGER_SECONDS = 60.0
 _STACK_SECONDS = 3.0
 _KILL_SECONDS = 20.0
 
-OnLook = Callable[[Mapping[int, RankReading], Mapping[int, int]], None]
-"""Called with the readings and the resident bytes of the local ranks."""
+_LOOK_AT_STALLS_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What one look at the ranks of this pod has shown."""
+
+    readings: Mapping[int, RankReading] = field(default_factory=dict)
+    """By local rank."""
+    resident_bytes: Mapping[int, int] = field(default_factory=dict)
+    stalled: tuple[StalledRank, ...] = ()
+
+
+OnLook = Callable[[Look], None]
 
 
 class _Ending(Enum):
@@ -62,18 +77,22 @@ class Try:
         stop: StopRequest,
         tee: LogTee,
         on_look: OnLook,
+        join: JoinWatch | None = None,
     ) -> None:
         self._config, self._stop, self._tee, self._on_look = config, stop, tee, on_look
         self._records = config.scratch_dir / "ranks" / str(retry)
         self._command = build_command(config, retry=retry, launcher=launcher)
         self._ranks = RankProcesses(expected=config.processes, selector=stop.selector)
         self._watch = ProgressWatch(deadline=config.progress_deadline)
+        self._stalls = StallWatch(self._records, first_rank=config.first_rank, deadline=config.progress_deadline)
+        self._join = join
         self._readings: dict[int, RankReading] = {}
         self._launcher = 0
         self._launcher_end: ProcessEnd | None = None
         self._asked_to_stop: set[int] = set()
         self._first_seen: dict[str, float] = {}
         self._hang: Hang | None = None
+        self._looked_at_stalls = 0.0
 
     def run(self, environment: Mapping[str, str]) -> Evidence:
         """Run the child to its end and return the evidence; nothing of it is alive then.
@@ -97,6 +116,7 @@ class Try:
             ends=ends,
             launcher_end=self._launcher_end if self._config.mode is Mode.TRAIN else None,
             hang=self._hang,
+            join=self._join.view if self._join else None,
             oom_kills=count_oom_kills() - oom_kills,
             stopping=self._stop.requested,
             grace_expired=ending is _Ending.GRACE_EXPIRED,
@@ -114,6 +134,8 @@ class Try:
         finally:
             os.close(output)
         self._mark("started")
+        if self._join:
+            self._join.launcher = self._launcher
         if self._config.mode is Mode.IMPORT:
             self._ranks.add(0, self._launcher)
 
@@ -127,7 +149,15 @@ class Try:
         self._read_records()
         self._mark_endings()
         self._forward_stop()
-        self._on_look(self._readings, self._measure_ranks())
+        if self._join and self._ranks.pids:
+            self._join.finish()
+        self._look_at_stalls(now=time.monotonic())
+        self._on_look(Look(readings=self._readings, resident_bytes=self._measure_ranks(), stalled=self._stalls.stalled))
+
+    def _look_at_stalls(self, *, now: float) -> None:
+        if now - self._looked_at_stalls >= min(_LOOK_AT_STALLS_SECONDS, (self._config.progress_deadline or 60.0) / 4):
+            self._looked_at_stalls = now
+            self._stalls.look(self._watch, self._readings, self._ranks.alive, now=now)
 
     def _read_records(self) -> None:
         for local_rank in range(self._config.processes):
@@ -180,14 +210,13 @@ class Try:
             return Hang(local_rank=None, seconds=waited, phase=phase) if overdue else None
         if not self._watch.is_overdue(now=now):
             return None
-        states = {rank: procfs.read_state(pid) for rank, pid in self._ranks.alive.items()}
-        stopped = frozenset(rank for rank, state in states.items() if state is not None and state.state in "Tt")
-        return self._watch.find_hang(self._readings, stopped=stopped, now=now)
+        places = {rank: self._stalls.read_place(rank, pid) for rank, pid in self._ranks.alive.items()}
+        return self._watch.find_hang(self._readings, places=places, now=now)
 
     def _end(self, ending: _Ending) -> str:
         """Kill what is left and take the last readings; return what could not be killed."""
         if ending is _Ending.HUNG and self._hang is not None and self._hang.local_rank is not None:
-            self._dump_stack(self._hang.local_rank)
+            self._dump_stack(self._hang, self._hang.local_rank)
         self._ranks.close()
         unkillable = ""
         try:
@@ -198,17 +227,24 @@ class Try:
         self._read_records()
         return unkillable
 
-    def _dump_stack(self, local_rank: int) -> None:
-        """Have Python's fault handler print where the hung rank is: SIGABRT makes it do so before the process ends."""
+    def _dump_stack(self, hang: Hang, local_rank: int) -> None:
+        """Have Python's fault handler say where the hung rank is: on request, else by SIGABRT, before the process ends."""
         pid = self._ranks.pids[local_rank]
-        with contextlib.suppress(OSError):  # without a core file, which may be as large as the model
-            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-        send_signal(pid, signal.SIGABRT)
+        asked = self._stalls.ask(local_rank, pid)
+        if not asked:
+            with contextlib.suppress(OSError):  # without a core file, which may be as large as the model
+                resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            send_signal(pid, signal.SIGABRT)
         send_signal(pid, signal.SIGCONT)
         deadline = time.monotonic() + _STACK_SECONDS
         while local_rank in self._ranks.alive and time.monotonic() < deadline:
             self._stop.wait(0.05)
             self._ranks.collect_ends()
+            place = self._stalls.read_place(local_rank, pid)
+            if place.stack:
+                # What it is called was decided while it was as it hung: a stopped process goes on to answer.
+                self._hang = replace(hang, place=replace(hang.place, stack=place.stack))
+                return
 
     def _measure_ranks(self) -> dict[int, int]:
         sizes = {rank: procfs.read_resident_bytes(pid) for rank, pid in self._ranks.alive.items()}
