@@ -32,6 +32,7 @@ TEMPLATE: dict[str, Any] = {
     "priorityClassName": "high",
     "runtimeClassName": "nvidia",
     "schedulerName": "gang",
+    "serviceAccountName": "reader-of-one-bucket",
     "env": [{"name": "PRICE", "value": "$(HOME) costs $5"}, {"name": "HOME", "value": "/home/me"}],
     "volumes": [
         {"name": "weights", "mountPath": "/weights", "claim": "weights"},

@@ -72,7 +72,7 @@ def test_no_pod_has_credentials_or_restarts_by_itself(pod: dict[str, Any]) -> No
     spec = pod["spec"]
 
     assert spec["automountServiceAccountToken"] is False
-    assert "serviceAccountName" not in spec
+    assert "serviceAccountName" not in spec or spec["serviceAccountName"] == TEMPLATE["serviceAccountName"]
     assert spec["restartPolicy"] == "Never"
     assert container(pod)["securityContext"]["readOnlyRootFilesystem"] is True
 
@@ -149,7 +149,8 @@ def test_the_user_s_fields_are_added_and_ours_stay() -> None:
     assert metadata["labels"]["team"] == "vision"
     assert (metadata["labels"][names.JOB_LABEL], metadata["labels"][names.NAME_LABEL]) == (JOB.name, "oarlock")
     assert metadata["annotations"][names.RUN_HASH_ANNOTATION] != "forged"
-    for field in ("nodeSelector", "affinity", "topologySpreadConstraints", "priorityClassName", "runtimeClassName"):
+    placement = ("nodeSelector", "affinity", "topologySpreadConstraints", "priorityClassName", "runtimeClassName")
+    for field in (*placement, "serviceAccountName"):
         assert spec[field] == TEMPLATE[field]
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert (container(pod)["image"], container(pod)["imagePullPolicy"]) == (TEMPLATE["image"], "Always")

@@ -10,7 +10,7 @@ _DEFAULT_FOLDER = "library"
 
 def is_image_allowed(image: str, entry: str) -> bool:
     """Say whether an image is meant by an entry: `*`, a registry, a folder in one, a repository, or one exact image."""
-    if entry == "*" or image == entry:
+    if entry in ("*", image):
         return True
     repository, folder = complete_repository(image), _complete_folder(entry)
     return repository == folder or repository.startswith(f"{folder}/")
