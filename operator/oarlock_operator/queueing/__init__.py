@@ -1,0 +1,1 @@
+"""Who may start: the queue's decisions over all jobs, as pure functions. No I/O, no clock."""

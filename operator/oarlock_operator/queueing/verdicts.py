@@ -1,0 +1,39 @@
+"""What the queue decides of one job. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Stand(StrEnum):
+    """Where a job stands."""
+
+    ADMITTED = "Admitted"
+    """It may have pods."""
+    WAITING = "Waiting"
+    """It may have none yet."""
+    PREEMPTED = "Preempted"
+    """It was admitted, and gives its place to another job."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The queue's word on a job."""
+
+    stand: Stand
+    reason: str
+    """One word, for programs."""
+    message: str = ""
+    """What a person wants to know, with figures."""
+    position: int | None = None
+    """Place among those that wait for the same resource, counted from 1."""
+    expected_start: float | None = None
+    """About when it starts, by the ETAs of the jobs that run; None: nobody knows."""
+    nodes: tuple[str, ...] = ()
+    """Nodes on which there is room for an admitted job: one item a pod."""
+    preempted_by: str = ""
+    """UID of the job that gets the place."""
+
+    @property
+    def essence(self) -> tuple[object, ...]:
+        """What a person should learn at once; figures change with every job that comes or goes."""
+        return (self.stand, self.reason, self.preempted_by)
