@@ -14,6 +14,7 @@ from oarlock_operator.errors import UnreadableStatusError
 from oarlock_operator.live_reads import LiveReads
 from oarlock_operator.mirror import Name
 from oarlock_operator.observing import SeenPod
+from oarlock_operator.policy.rendezvous import is_joining
 from oarlock_operator.progress import Progress
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
@@ -84,6 +85,7 @@ class Gatherer:
         service = self.store.service_of(key, names.service_name(key.name, uid))
         return ObservedJob(
             object=observing.observe_object(raw),
+        self._follow_peers(key, seen, uid=uid, status=status)
             status=status,
             pods=_observed(seen),
             service=service or next((each for each in read if isinstance(each, ObservedService)), None),
@@ -93,12 +95,25 @@ class Gatherer:
             last_words=self._find_last_words(key, uid=uid),
             lost_nodes=self._lost_nodes(seen),
             refusals=dict(self.refusals.get(key, {})),
+            peers=self.progress.peer_reports(key),
             confirmed=confirmed,
         )
 
     def _find_last_words(self, key: Reference, *, uid: str) -> TerminationRecord | None:
         words = self.store.last_words_of(key)
         return words if words and words.job_uid == uid else None
+
+    def _follow_peers(self, key: Reference, seen: Iterable[SeenPod], *, uid: str, status: TrainingJobStatus) -> None:
+        """Ask the agents of all ranks while rank 0's cannot know who is missing, or who does not move."""
+        report = self.progress.report(key)
+        pods = [each for each in seen if each.pod.owner_uid == uid and each.pod.attempt == status.attempt]
+        peers = [each for each in pods if each.pod.rank > 0 and each.pod.phase == "Running"]
+        said = report.status if report else None
+        if status.completion_time is not None or not (is_joining(said) or (said and said.stalled)):
+            peers = []
+        # Most gangs meet within seconds; a hang was noticed late enough.
+        delay = self.progress.first_delay if is_joining(said) else 0.0
+        self.progress.follow_peers(key, peers, delay=delay)
 
     def _gather_import(
         self, key: Reference, raw: Mapping[str, Any], *, claims: frozenset[str], read: list[Any], confirmed: bool

@@ -18,10 +18,14 @@ from oarlock_api.contract import (
     CheckpointFacts,
     DatasetFacts,
     Failure,
+    JoinState,
+    JoinStatus,
     Outcome,
     PodPhase,
     RankStatus,
     Record,
+    StalledRank,
+    Standing,
     TerminationRecord,
     WorkerStatus,
 )
@@ -34,6 +38,7 @@ _MAX_ITEMS = 2048
 _MAX_TEXT = 4096
 _MAX_METRICS = 64
 _MAX_WARNINGS = 8
+_MAX_STALLED = 8
 _LARGEST_INTEGER = 2**53
 _LATEST_TIME = 253_402_300_799.0  # the end of the year 9999, the last that RFC 3339 can write
 _BIDIRECTIONAL = frozenset(range(0x202A, 0x202F)) | frozenset(range(0x2066, 0x206A))
@@ -128,7 +133,16 @@ def _clean(value: Any, *, depth: int) -> Any:
 
 _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {
     kind: TypeAdapter(kind)
-    for kind in (WorkerStatus, TerminationRecord, CheckpointFacts, DatasetFacts, Failure, RankStatus)
+    for kind in (
+        WorkerStatus,
+        TerminationRecord,
+        CheckpointFacts,
+        DatasetFacts,
+        Failure,
+        RankStatus,
+        JoinStatus,
+        StalledRank,
+    )
 }
 
 
@@ -154,7 +168,7 @@ _COUNTERS = (
     *("attempt", "node", "position", "step", "steps", "epoch", "epochs", "eta_seconds", "checkpoint_in_flight"),
     *("retries", "bytes", "rank", "pid", "rss", "class_count", "rejected"),
 )
-_TIMES = ("phase_since", "time", "since")
+_TIMES = ("phase_since", "time", "since", "due")
 
 
 def _check_counters(record: Record) -> None:
@@ -189,6 +203,8 @@ def _settle_status(status: WorkerStatus) -> WorkerStatus:
         checkpoint_latest=_checkpoint(status.checkpoint_latest),
         checkpoint_best=_checkpoint(status.checkpoint_best),
         ranks=[_validate(RankStatus, rank).to_wire() for rank in status.ranks],
+        join=_join(status.join),
+        stalled=[_stalled(stalled) for stalled in status.stalled[:_MAX_STALLED]],
         warnings=_short(status.warnings),
     )
 
@@ -213,6 +229,26 @@ def _checkpoint(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     facts = _validate(CheckpointFacts, wire)
     return replace(facts, path=_inner_path(facts.path)).to_wire()
+
+
+def _join(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if wire is None:
+        return None
+    join = _validate(JoinStatus, wire)
+    known = join.state in set(JoinState)
+    return replace(
+        join, state=join.state if known else _UNKNOWN_PHASE, endpoint=join.endpoint[:300], detail=join.detail[:300]
+    ).to_wire()
+
+
+def _stalled(wire: Mapping[str, Any]) -> dict[str, Any]:
+    stalled = _validate(StalledRank, wire)
+    return replace(
+        stalled,
+        phase=stalled.phase if stalled.phase in set(PodPhase) else _UNKNOWN_PHASE,
+        standing=stalled.standing if stalled.standing in set(Standing) else Standing.UNKNOWN.value,
+        where=stalled.where[:200],
+    ).to_wire()
 
 
 def _failure(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:

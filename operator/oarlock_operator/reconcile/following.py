@@ -2,6 +2,8 @@
 
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.policy.phases import JOINING
+from oarlock_operator.policy.rendezvous import explain_rendezvous
+from oarlock_operator.policy.stalls import STALLED, explain_stall
 from oarlock_operator.policy.waiting import explain_wait
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.starting import count_pods
@@ -18,6 +20,8 @@ def follow(job: JobView) -> JobStep:
     if job.report.phase in JOINING and not job.has_trained:
         return _follow_joining(job)
     return JobStep(phase=JobPhase.TRAINING, reason=job.report.phase or "Training", message=_describe_training(job))
+    if stall := explain_stall(job.pods, job.reports):
+        return JobStep(phase=JobPhase.TRAINING, reason=STALLED, message=stall)
 
 
 def _follow_silent(job: JobView) -> JobStep:
@@ -34,11 +38,11 @@ def _follow_joining(job: JobView) -> JobStep:
             reason="TrainerStarting",
             message=f"the trainer in pod {job.pod_name(0)} is starting",
         )
-    return JobStep(
-        phase=JobPhase.RENDEZVOUS,
-        reason="Joining",
-        message=f"all {job.nodes} pods run, and their ranks are joining at pod {job.pod_name(0)}",
-    )
+    if not any(report.status or report.failing_since for report in job.observed.peers.values()):
+        message = f"all {job.nodes} pods run, and their ranks are joining at pod {job.pod_name(0)}"
+        return JobStep(phase=JobPhase.RENDEZVOUS, reason="Joining", message=message)
+    meeting = explain_rendezvous(tuple(job.pods.values()), job.reports)
+    return JobStep(phase=JobPhase.RENDEZVOUS, reason=meeting.reason, message=meeting.message)
 
 
 def _describe_training(job: JobView) -> str:

@@ -9,6 +9,7 @@ from oarlock_operator.policy.bounds import clip, wire_size
 from oarlock_operator.policy.conditions import update_conditions
 from oarlock_operator.policy.goodput import count_goodput, count_held, find_activity
 from oarlock_operator.policy.phases import add_phase_seconds
+from oarlock_operator.policy.stalls import STALLED
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.job_conditions import describe_conditions
 from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
@@ -76,7 +77,9 @@ def is_progress_only(before: TrainingJobStatus, after: TrainingJobStatus) -> boo
 
 def _essence(status: TrainingJobStatus) -> Mapping[str, Any]:
     wire = {key: value for key, value in status.to_wire().items() if key not in _PROGRESS_FIELDS}
-    if status.phase is JobPhase.TRAINING:
+    if status.reason == STALLED:
+        wire["stall"] = status.message  # Who holds up the others is worth a write, and so is a better answer.
+    elif status.phase is JobPhase.TRAINING:
         wire.pop("reason", None)  # Validating, checkpointing, and training again.
     wire["activity"] = find_activity(status)  # The first step after loading is worth a write: goodput turns by it.
     wire["conditions"] = [

@@ -16,7 +16,7 @@ from oarlock_api.validation import validate_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.policy.phases import PREPARING
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, WorkerReport
 from oarlock_operator.settings import Settings
 
 _RAN = frozenset({JobPhase.RENDEZVOUS, JobPhase.TRAINING})
@@ -135,6 +135,16 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
         policy=checked.model.run_policy if checked.model else read_run_policy(observed.object.spec),
         run=run,
         is_unreadable=run is None and observed.status.run is not None,
+    @property
+    def reports(self) -> dict[int, WorkerReport]:
+        """The last answers of the agents that are asked, by node rank, as far as they are of this attempt."""
+        first = {0: self.observed.report} if self.observed.report else {}
+        return {
+            rank: report
+            for rank, report in {**first, **self.observed.peers}.items()
+            if report.status is None or report.status.attempt == self.status.attempt
+        }
+
         pods=current,
         old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod),
         strangers={pod.name: pod for pod in observed.pods if pod.owner_uid != observed.object.uid},

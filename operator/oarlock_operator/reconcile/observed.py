@@ -179,6 +179,8 @@ class ObservedJob:
     """
 
 
+    peers: Mapping[int, WorkerReport] = field(default_factory=dict)
+    """The last answers of the other agents by node rank, while they are asked."""
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedImport:
     """Everything that planning a Dataset depends on, besides the time and the settings."""
