@@ -16,7 +16,7 @@ def test_pod_succeeds_when_a_rank_is_killed_once(start_pod: StartPod) -> None:
     assert pod.wait() == 0
     record = pod.record()
     assert (record.outcome, record.retries) == (Outcome.SUCCEEDED, 1)
-    assert "Rank 1 on node 0" in record.warnings[0]
+    assert "Rank 1 (node rank 0" in record.warnings[0]
     assert "was killed by SIGKILL in phase Training after step 7" in record.warnings[0]
 
 
@@ -56,7 +56,7 @@ def test_torchrun_is_started_again_when_it_is_killed(start_pod: StartPod) -> Non
     pod.wait()
 
     assert {rank["pid"] for rank in first["ranks"]}.isdisjoint(rank["pid"] for rank in second["ranks"])
-    assert "torchrun on node 0 was killed by SIGKILL" in pod.record().warnings[0]
+    assert "torchrun of node rank 0 was killed by SIGKILL" in pod.record().warnings[0]
     assert pod.survivors() == []
 
 
@@ -67,7 +67,7 @@ def test_rendezvous_failure_is_named_when_torchrun_ends_before_any_rank_exists(s
     assert pod.wait() == EXIT_CODES[Cause.RENDEZVOUS_FAILED]
     failure = pod.record().failure
     assert failure is not None
-    assert "Node 0 of 2 did not join" in failure["message"]
+    assert "Node rank 0 of 2 nodes did not join" in failure["message"]
 
 
 def test_missing_name_of_node_zero_is_named_when_it_never_resolves(start_pod: StartPod) -> None:

@@ -60,7 +60,7 @@ def test_training_finishes_in_the_same_pod_when_a_rank_is_killed(imported: Impor
         assert pod.wait(seconds=240) == 0, pod.read_output()
         record = pod.record()
         assert (record.outcome, record.step, record.retries) == (Outcome.SUCCEEDED, STEPS, 1)
-        assert "Rank 1 on node 0" in record.warnings[0]
+        assert "Rank 1 (node rank 0" in record.warnings[0]
         assert "was killed by SIGKILL in phase Training" in record.warnings[0]
         assert "from the checkpoint of step" in (tmp_path / "run/logs/attempt-2-node-0.log").read_text()
         assert (tmp_path / "run" / record.export).exists()

@@ -246,7 +246,7 @@ def test_the_import_fails_with_its_black_box_by_cause(
     status = import_status(plan_import(end_import(data, exit_code=1, termination=make_import_failure(cause))))
 
     assert (status.phase, status.reason) == (phase, cause)
-    assert status.failures[-1].message == "it broke"
+    assert status.failures[-1].message.endswith(": it broke")
     assert status.failures[-1].pod == "fashion-9f8e7d6c-import-0"
 
 

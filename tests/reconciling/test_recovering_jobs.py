@@ -124,7 +124,11 @@ def test_the_record_of_the_first_failing_rank_is_the_black_box() -> None:
 
     failure = status_of(plan(job)).failures[-1]
 
-    assert (failure.cause, failure.message, failure.remedy) == ("UserError", "ValueError: bad label", "mend it")
+    assert (failure.cause, failure.message, failure.remedy) == (
+        "UserError",
+        "pod lenet-0a1b2c3d-0-2 on node node-2: ValueError: bad label",
+        "mend it",
+    )
     assert (failure.rank, failure.step, failure.detail) == (5, 91, "Traceback …")
     assert (failure.pod, failure.pod_uid, failure.node) == ("lenet-0a1b2c3d-0-2", "pod-0-2", "node-2")
 

@@ -14,6 +14,7 @@ from oarlock_operator.policy.deadlines import compute_startup_clock
 from oarlock_operator.policy.failures import Culprit, find_culprit
 from oarlock_operator.policy.phases import count_active_seconds
 from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
+from oarlock_operator.policy.rendezvous import explain_rendezvous, is_joining
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.waiting import Wait, explain_wait
 from oarlock_operator.reconcile.finishing import pods_to_remove
@@ -186,3 +187,6 @@ def _blame_operator(job: JobView, cause: str, message: str, *, remedy: str) -> F
             attempt=job.status.attempt, cause=cause, message=message, remedy=remedy, time=format_time(job.now)
         )
     )
+    if job.nodes > 1 and is_joining(job.report) and job.observed.peers:
+        meeting = explain_rendezvous(tuple(job.pods.values()), job.reports)
+        return Wait(reason=meeting.reason, message=meeting.message)

@@ -47,7 +47,7 @@ _JOIN_FINDINGS: dict[str, tuple[str, str]] = {
         "node 0 does not answer",
         "see that a NetworkPolicy lets the pods of the job reach one another, on all ports",
     ),
-    JoinState.REFUSED: ("nobody listens on node 0", "see the pod of node 0: its torchrun has ended, or did not start"),
+    JoinState.REFUSED: ("nobody listens there", "see the pod of node 0: its torchrun has ended, or did not start"),
     JoinState.PORT_TAKEN: (
         "the rendezvous port is taken",
         "end the other process; with hostNetwork, pods on one node share their ports, so spread them",
@@ -133,7 +133,7 @@ def build_launcher_failure(evidence: Evidence) -> Failure | None:
         return _build_rendezvous_failure(evidence, end)
     return Failure(
         cause=Cause.UNKNOWN if end.code is not None else Cause.PROCESS_KILLED,
-        message=f"{evidence.program} on node {evidence.node} {end.describe()}"
+        message=f"{evidence.program} of node rank {evidence.node} {end.describe()}"
         + (" before any rank could start." if nobody_started else "."),
         remedy=_LOG_REMEDY if end.code is not None else _SIGNAL_REMEDIES[signal.SIGKILL],
         node=evidence.node,
@@ -152,7 +152,7 @@ def build_unexplained(evidence: Evidence) -> Failure:
     )
     return Failure(
         cause=Cause.UNKNOWN,
-        message=f"{evidence.program} on node {evidence.node} ended without an error, yet not all work was finished: {who}.",
+        message=f"{evidence.program} of node rank {evidence.node} ended without an error, yet not all work was finished: {who}.",
         remedy=_LOG_REMEDY,
         node=evidence.node,
         detail=_build_detail(evidence),
@@ -174,7 +174,7 @@ def _build_rendezvous_failure(evidence: Evidence, end: ProcessEnd) -> Failure:
     printed = f" torchrun says: {meaning.finding}" if meaning else ""
     return Failure(
         cause=Cause.RENDEZVOUS_FAILED,
-        message=f"Node {evidence.node} of {evidence.nodes} did not join the others.{seen}{printed}",
+        message=f"Node rank {evidence.node} of {evidence.nodes} nodes did not join the others.{seen}{printed}",
         remedy=remedy
         or (meaning.remedy if meaning else "")
         or "see that all pods of the job are scheduled and running, and that a NetworkPolicy lets them reach one another",
@@ -187,8 +187,8 @@ def _build_rendezvous_failure(evidence: Evidence, end: ProcessEnd) -> Failure:
 
 def _name_rank(evidence: Evidence, local_rank: int) -> str:
     reading = evidence.readings.get(local_rank)
-    process = f" (process {reading.pid})" if reading else ""
-    return f"Rank {evidence.first_rank + local_rank} on node {evidence.node}{process}"
+    process = f", process {reading.pid}" if reading else ""
+    return f"Rank {evidence.first_rank + local_rank} (node rank {evidence.node}{process})"
 
 
 def _describe_place(reading: RankReading | None) -> str:
