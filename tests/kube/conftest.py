@@ -52,6 +52,7 @@ def start_operator(account: Path, namespace: str, tmp_path: Path) -> Iterator[Ca
 
     yield start
     for operator in started:
+        operator.show_log()
         operator.stop()
 
 

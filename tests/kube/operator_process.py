@@ -42,6 +42,17 @@ class OperatorProcess:
             self.wait_until_ready()
         return self
 
+    @property
+    def pid(self) -> int:
+        """Process id of the operator, which runs.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        if self._process.pid is None:
+            raise RuntimeError("the operator is not running")
+        return self._process.pid
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not self.is_ready():
@@ -85,8 +96,14 @@ class OperatorProcess:
     def read_log(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
+    def show_log(self) -> None:
+        """Print the end of the log and how the operator is: pytest shows it if the test failed."""
+        state = "runs" if self._process.is_running() else f"has ended with {self._process.exit_code}"
+        print(f"the operator {state}, ready: {self.is_ready()}; the end of its log:\n{self.read_log()[-8000:]}")  # noqa: T201
+
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
+        self.show_log()
         self.stop()
