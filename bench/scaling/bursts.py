@@ -1,0 +1,108 @@
+"""Creating many objects at once, and seeing when the last pod of each is there."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kube_node.raw_api import RawApi
+
+Object = dict[str, Any]
+
+AT_ONCE = 32
+"""Requests of the creator that are on the way at the same time."""
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Burst:
+    """What is created: `pods` of the objects of one group make it complete."""
+
+    path: str
+    groups: Mapping[str, Sequence[Object]]
+    """Objects that count together, by the name of the group."""
+    pods: int = 2
+
+
+@dataclass
+class Timeline:
+    """When each group was asked for, and when its pods were seen, in seconds since 1970."""
+
+    asked: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def list_seconds(self) -> list[float]:
+        """Seconds from the first request of each group to the sight of its last pod, sorted."""
+        return sorted(max(times) - self.asked[name] for name, times in self.seen.items())
+
+    @property
+    def spread(self) -> float:
+        """Seconds from the very first request to the very last pod."""
+        return max(max(times) for times in self.seen.values()) - min(self.asked.values())
+
+    @property
+    def pods(self) -> int:
+        return sum(map(len, self.seen.values()))
+
+
+class PodWatch(RawApi):
+    """Sees pods by their metadata alone, which costs the watcher little."""
+
+    async def follow(self, namespace: str) -> AsyncIterator[tuple[str, Object]]:
+        path = f"/api/v1/namespaces/{namespace}/pods"
+        listed = await self.ask("GET", path, limit="1")
+        query = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
+        async for event in self._stream(path, query):
+            yield event["type"], event["object"]
+
+    async def _send(self, method: str, path: str, body: Any, query: Mapping[str, str]) -> Any:
+        if "watch" not in query:
+            return await super()._send(method, path, body, query)
+        url = f"{self._client.configuration.host}{path}?{urlencode(query)}"
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
+        headers = {"Accept": _METADATA}
+        return await self._client.rest_client.request(method, url, headers=headers, _request_timeout=timeout)
+
+
+async def run_burst(api: RawApi, watch: PodWatch, namespace: str, burst: Burst, *, patience: float) -> Timeline:
+    """Create everything at once and wait for all pods.
+
+    Raises:
+        TimeoutError: the pods do not come.
+    """
+    timeline = Timeline()
+    watching = asyncio.create_task(_see_pods(watch, namespace, burst, timeline))
+    try:
+        await asyncio.sleep(0.5)  # the watch stands before the first object is there
+        await _create_all(api, namespace, burst, timeline)
+        async with asyncio.timeout(patience):
+            await watching
+    finally:
+        watching.cancel()
+    return timeline
+
+
+async def _see_pods(watch: PodWatch, namespace: str, burst: Burst, timeline: Timeline) -> None:
+    groups = {item["metadata"]["name"]: name for name, items in burst.groups.items() for item in items}
+    async for change, pod in watch.follow(namespace):
+        owners = pod["metadata"].get("ownerReferences") or [{"name": ""}]
+        group = groups.get(owners[0]["name"])
+        if change == "ADDED" and group is not None:
+            timeline.seen[group].append(time.time())
+            if timeline.pods >= len(burst.groups) * burst.pods:
+                return
+
+
+async def _create_all(api: RawApi, namespace: str, burst: Burst, timeline: Timeline) -> None:
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def create(group: str, item: Object) -> None:
+        async with slots:
+            timeline.asked.setdefault(group, time.time())
+            await api.ask("POST", burst.path.format(namespace=namespace), item)
+
+    await asyncio.gather(*(create(group, item) for group, items in burst.groups.items() for item in items))
