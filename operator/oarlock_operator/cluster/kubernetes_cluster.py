@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-from oarlock_operator.cluster.agent_client import AgentClient
+from oarlock_operator.cluster.agent_client import fetch_status
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.cluster.event_notes import Repetitions, build_event, build_repetition
 from oarlock_operator.cluster.port import AlreadyExistsError, ClusterError, NotFoundError, Object, WatchEvent
@@ -22,11 +22,9 @@ class KubernetesCluster:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._agents = AgentClient()
         self._repetitions = Repetitions()
 
     async def close(self) -> None:
-        await self._agents.close()
         await self._connection.close()
 
     async def get(self, reference: Reference) -> Object:
@@ -85,7 +83,7 @@ class KubernetesCluster:
             _log.warning("could not record the event %s: %s", note.reason, error)
 
     async def fetch_worker_status(self, pod: Object) -> bytes:
-        return await self._agents.fetch_status(pod)
+        return await fetch_status(pod)
 
     async def _ask(
         self, verb: str, reference: Reference, *, subresource: str = "", body: Object | None = None
