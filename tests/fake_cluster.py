@@ -31,28 +31,35 @@ class FakeClock:
     """Time passes only when `advance` says so; whoever sleeps is woken in order."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self._now = now
+        self._elapsed, self._offset = 0.0, now
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
 
     def now(self) -> float:
-        return self._now
+        return self._offset + self._elapsed
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def jump(self, seconds: float) -> None:
+        """Set the clock: nobody is woken by that."""
+        self._offset += seconds
 
     async def sleep(self, seconds: float) -> None:
         wakes = asyncio.get_running_loop().create_future()
-        self._sleepers.append((self._now + seconds, next(self._order), wakes))
+        self._sleepers.append((self._elapsed + seconds, next(self._order), wakes))
         await wakes
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, and everybody who is due do what there is to do."""
-        end = self._now + seconds
+        end = self._elapsed + seconds
         while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= end and not sleeper[2].done()]:
             first = min(due)
-            self._now = max(self._now, first[0])
+            self._elapsed = max(self._elapsed, first[0])
             self._sleepers.remove(first)
             first[2].set_result(None)
             await settle()
-        self._now = end
+        self._elapsed = end
         self._sleepers = [sleeper for sleeper in self._sleepers if not sleeper[2].done()]
         await settle()
 
@@ -82,6 +89,8 @@ class FakeCluster:
         self.notes: list[tuple[Reference, EventNote]] = []
         self.answers: dict[str, bytes | Exception] = {}
         """What the agents answer, by pod name."""
+        self.groups: set[str] = set()
+        """API groups of other projects that are installed."""
         self.drops: set[str] = set()
         """Fields of the status that the server's schema does not know."""
         self._faults: dict[tuple[str, str], list[Exception]] = defaultdict(list)
@@ -162,6 +171,9 @@ class FakeCluster:
         if not finalizers and "deletionTimestamp" in there["metadata"]:
             self._remove(reference)
         return answer
+
+    async def serves(self, group: str) -> bool:
+        return group in self.groups
 
     async def record_event(self, reference: Reference, *, uid: str, note: EventNote) -> None:  # noqa: ARG002
         self.notes.append((reference, note))

@@ -2,18 +2,25 @@
 
 import asyncio
 import logging
+import socket
 import sys
-from collections.abc import Coroutine
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
+from oarlock_operator.clock import Clock, ServerClock
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.cluster.definitions import check_definitions
 from oarlock_operator.cluster.kubernetes_cluster import KubernetesCluster
+from oarlock_operator.cluster.leases import KubernetesLease
 from oarlock_operator.cluster.permissions import check_permissions
 from oarlock_operator.cluster.port import ClusterError, UnavailableError
 from oarlock_operator.controller import Controller
 from oarlock_operator.errors import OperatorError, StartError
 from oarlock_operator.handlers import run_event_source
+from oarlock_operator.leading_campaign import Campaign
+from oarlock_operator.metrics import Metrics
 from oarlock_operator.probes import serve_probes
 from oarlock_operator.prometheus_metrics import PrometheusMetrics
 from oarlock_operator.settings import Settings
@@ -43,16 +50,43 @@ async def serve(settings: Settings) -> None:
     """
     metrics = PrometheusMetrics()
     metrics.serve(settings.metrics_port)
-    connection = await Connection.open(metrics=metrics)
+    clock = ServerClock()
+    connection = await Connection.open(metrics=metrics, clock=clock)
     cluster = KubernetesCluster(connection)
     try:
         await _check(connection, settings)
-        controller = Controller(cluster, settings, metrics=metrics)
-        async with serve_probes(controller, settings.probe_port):
+        campaign = _build_campaign(connection, settings, clock, metrics)
+        controller = Controller(cluster, settings, clock, metrics=metrics, leadership=campaign)
+        async with serve_probes(controller, settings.probe_port, echo=campaign.echo if campaign else None):
             _log.info("serving %s on %s", settings.namespace or "all namespaces", connection.server)
-            await _run_until_one_ends(controller.run(), run_event_source(controller, settings))
+            async with _campaigning(campaign, controller) as campaigning:
+                await _run_until_one_ends(controller.run(), run_event_source(controller, settings), *campaigning)
     finally:
         await cluster.close()
+
+
+def _build_campaign(connection: Connection, settings: Settings, clock: Clock, metrics: Metrics) -> Campaign | None:
+    if not settings.lease_namespace:
+        return None
+    lease = KubernetesLease(connection, namespace=settings.lease_namespace, name=settings.lease_name)
+    # A container that is started again in the same pod is another operator.
+    me = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    return Campaign(lease, me=me, clock=clock, metrics=metrics)
+
+
+@asynccontextmanager
+async def _campaigning(
+    campaign: Campaign | None, controller: Controller
+) -> AsyncIterator[Sequence[Coroutine[Any, Any, None]]]:
+    """Yield the endless works of a campaign; afterwards, when nothing writes any more, give the Lease back."""
+    if campaign is None:
+        yield ()
+        return
+    campaign.on_gain(controller.take_over)
+    try:
+        yield campaign.run(), campaign.watch()
+    finally:
+        await campaign.release()
 
 
 async def _check(connection: Connection, settings: Settings) -> None:
@@ -60,7 +94,7 @@ async def _check(connection: Connection, settings: Settings) -> None:
     while True:
         try:
             await check_definitions(connection)
-            await check_permissions(connection, namespace=settings.namespace)
+            await check_permissions(connection, settings)
         except UnavailableError as error:
             _log.warning("waiting for the API server: %s", error)
             await asyncio.sleep(max(_PAUSE, error.retry_after))

@@ -24,6 +24,7 @@ from oarlock_operator.cluster.port import (
 from oarlock_operator.errors import PlanError, UnreadableStatusError
 from oarlock_operator.gathering import Gathered, Gatherer
 from oarlock_operator.keyed_queue import KeyedQueue
+from oarlock_operator.leading_writes import Alone, LeadersCluster, Leadership
 from oarlock_operator.live_reads import LiveReads
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.names import MANAGED_BY, MANAGED_BY_LABEL
@@ -48,7 +49,8 @@ _MEASURE_SECONDS = 5.0
 class Controller:
     """Brings a cluster to what its Datasets and TrainingJobs ask for.
 
-    Custom objects are fed by `feed`, or watched like everything else with `watch_custom_resources`.
+    Custom objects are fed by `feed`, or watched like everything else with `watch_custom_resources`. Without `leadership` it
+    watches, so that it knows everything when it gets it, and neither plans nor writes.
     """
 
     def __init__(
@@ -59,23 +61,26 @@ class Controller:
         *,
         metrics: Metrics | None = None,
         watch_custom_resources: bool = False,
+        leadership: Leadership | None = None,
     ) -> None:
+        self._leadership = leadership or Alone()
+        cluster = LeadersCluster(cluster, self._leadership)
         self._cluster, self._settings = cluster, settings
-        self._clock, self._metrics = clock or SystemClock(), metrics or Metrics()
-        self.queue: KeyedQueue[Reference] = KeyedQueue(clock=self._clock)
+        self.clock, self._metrics = clock or SystemClock(), metrics or Metrics()
+        self.queue: KeyedQueue[Reference] = KeyedQueue(clock=self.clock)
         self.store = Store(wake=self.queue.add)
         self._progress = Progress(
-            cluster, settings=settings, clock=self._clock, metrics=self._metrics, changed=self._take_report
+            cluster, settings=settings, clock=self.clock, metrics=self._metrics, changed=self._take_report
         )
-        self._reads = LiveReads(cluster, self._clock)
+        self._reads = LiveReads(cluster, self.clock)
         self._gatherer = Gatherer(self.store, self._reads, self._progress)
-        self._budget = WriteBudget(settings, self._clock)
-        self._applier = Applier(cluster, self._gatherer, self._budget, self._clock, self._metrics)
+        self._budget = WriteBudget(settings, self.clock)
+        self._applier = Applier(cluster, self._gatherer, self._budget, self.clock, self._metrics)
         self.watching = Watching(
             cluster,
             self.store,
             namespace=settings.namespace or None,
-            clock=self._clock,
+            clock=self.clock,
             metrics=self._metrics,
             relisted=self.queue.forgive_all,
         )
@@ -86,6 +91,12 @@ class Controller:
     def feed(self, kind: str, event: WatchEvent) -> None:
         """Take what somebody else's watch brings of a custom kind."""
         self.watching.take(kind, event)
+
+    def take_over(self) -> None:
+        """Look at everything: from now on this operator is the one that writes."""
+        self.queue.forgive_all()
+        for key in tuple(self.store.keys()):
+            self.queue.add(key)
 
     def hint_relist(self, kind: str) -> None:
         """Note that somebody else's watch began anew: what went meanwhile is found by a comparison soon."""
@@ -116,6 +127,7 @@ class Controller:
             *(self.watching.watch(kind, labels=ours) for kind in CHILD_KINDS),
             *(self.watching.watch(kind, is_optional=True) for kind in (NODE, EVENT)),
             self.watching.run_comparisons(self._settings.resync_seconds, compared=self._resync),
+            self.watching.run_echo_checks(),
             self.queue.run_timers(),
             self._progress.run_timers(),
             *(self._progress.run_worker() for _ in range(self._progress.workers)),
@@ -125,6 +137,7 @@ class Controller:
     async def _work(self) -> None:
         while True:
             async with self.queue.take() as key:
+                await self._leadership.wait()
                 await self.process(key)
 
     async def process(self, key: Reference) -> None:
@@ -202,8 +215,8 @@ class Controller:
         if isinstance(observed, ObservedJob):
             key = Reference(kind=JOB, namespace=observed.object.namespace, name=observed.object.name)
             self._metrics.show_goodput(key, observed.status.goodput)
-            return plan_job(observed, now=self._clock.now(), settings=self._settings)
-        return plan_dataset(observed, now=self._clock.now(), settings=self._settings)
+            return plan_job(observed, now=self.clock.now(), settings=self._settings)
+        return plan_dataset(observed, now=self.clock.now(), settings=self._settings)
 
     def _take_report(self, key: Reference, is_urgent: bool) -> None:  # noqa: FBT001
         """Plan at once with what a person waits for; with mere progress, when it may be written."""
@@ -225,7 +238,7 @@ class Controller:
 
     def _plan_all(self) -> None:
         keys = list(self.store.keys())
-        now, span = self._clock.now(), self._settings.resync_seconds / 2
+        now, span = self.clock.now(), self._settings.resync_seconds / 2
         for index, key in enumerate(keys):
             self.queue.add_at(key, now + span * index / len(keys))
 

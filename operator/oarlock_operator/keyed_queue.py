@@ -18,7 +18,11 @@ from oarlock_operator.clock import Clock
 K = TypeVar("K", bound=Hashable)
 
 _LONGEST_NAP = 30.0
-"""Timers are compared with the clock at least this often: a wall clock may be set while they wait."""
+"""Timers are compared with the clock at least this often: it may be set while they wait."""
+_RESOLUTION = 0.001
+"""Seconds that are no wait: seconds since 1970 are not told apart much finer."""
+_JUMP = 5.0
+"""Seconds by which a clock must have been set to make all timers due: looking at a key once too often harms nobody."""
 
 
 class KeyedQueue(Generic[K]):
@@ -39,6 +43,7 @@ class KeyedQueue(Generic[K]):
         self._again: set[K] = set()
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
+        self._offset = clock.now() - clock.monotonic()
         self._order = itertools.count()
         self._failures: dict[K, int] = {}
         self._penalties: dict[K, float] = {}
@@ -60,9 +65,9 @@ class KeyedQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Have a key processed as soon as a worker is free, or when it has served its delay after a failure."""
-        until = self._penalties.get(key, 0.0)
-        if until > self._clock.now():
-            self.add_at(key, until)
+        penalty = self._penalties.get(key, float("-inf")) - self._clock.monotonic()
+        if penalty > _RESOLUTION:
+            self.add_at(key, self._clock.now() + penalty)
         elif key in self._active:
             self._again.add(key)
         elif key not in self._waiting:
@@ -81,8 +86,8 @@ class KeyedQueue(Generic[K]):
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay: float = min(self._first_delay * 2 ** min(failures - 1, 32), self._longest_delay)
         delay = max(at_least, delay * (0.75 + 0.5 * self._jitter()))
-        self._penalties[key] = self._clock.now() + delay
-        self.add_at(key, self._penalties[key])
+        self._penalties[key] = self._clock.monotonic() + delay
+        self.add_at(key, self._clock.now() + delay)
         return delay
 
     def forgive(self, key: K) -> None:
@@ -131,9 +136,17 @@ class KeyedQueue(Generic[K]):
 
     def _release_due(self) -> float:
         now = self._clock.now()
+        if self._was_clock_set():
+            self._timers = [(now, order, key) for _, order, key in self._timers if key in self._due]
+            self._due = dict.fromkeys(self._due, now)
         while self._timers and self._timers[0][0] <= now:
             when, _, key = heapq.heappop(self._timers)
             if self._due.get(key) == when:
                 del self._due[key]
                 self.add(key)
         return min(_LONGEST_NAP, self._timers[0][0] - now) if self._timers else _LONGEST_NAP
+
+    def _was_clock_set(self) -> bool:
+        """Say whether the clock jumped since the last time: then nothing that is due by it can be relied upon."""
+        before, self._offset = self._offset, self._clock.now() - self._clock.monotonic()
+        return abs(self._offset - before) > _JUMP

@@ -35,6 +35,7 @@ class _Read:
     seen: Any
     """What was observed; None: it is absent."""
     time: float
+    """On the monotonic clock."""
 
     @property
     def is_settled(self) -> bool:
@@ -85,19 +86,20 @@ class LiveReads:
         """Return when to look again at what a key waits for; None: it waits for nothing that no watch shows."""
         waited = {*references, *self._strangers.get(key, ())}
         reads = [read for reference in waited if (read := self._reads.get(reference))]
-        return min((read.expires for read in reads if not read.is_settled), default=None)
+        expires = min((read.expires for read in reads if not read.is_settled), default=None)
+        return None if expires is None else self._clock.now() + expires - self._clock.monotonic()
 
     def forget(self, key: Reference) -> None:
         self._strangers.pop(key, None)
 
     def prune(self) -> None:
         """Forget what nobody asked for in a long time."""
-        oldest = self._clock.now() - _FORGOTTEN_AGE
+        oldest = self._clock.monotonic() - _FORGOTTEN_AGE
         self._reads = {reference: read for reference, read in self._reads.items() if read.time > oldest}
 
     async def _read(self, reference: Reference) -> Any:
         read = self._reads.get(reference)
-        if read and read.expires > self._clock.now():
+        if read and read.expires > self._clock.monotonic():
             return read.seen
         try:
             raw = await self._cluster.get(reference)
@@ -106,5 +108,5 @@ class LiveReads:
         return self._note(reference, _OBSERVERS[reference.kind](raw))
 
     def _note(self, reference: Reference, seen: Any) -> Any:
-        self._reads[reference] = _Read(seen, self._clock.now())
+        self._reads[reference] = _Read(seen, self._clock.monotonic())
         return seen

@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Change, Cluster, ClusterError, RefusedError, WatchEvent
+from oarlock_operator.echoes import Unheard
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.names import MANAGED_BY, MANAGED_BY_LABEL
 from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, Store
@@ -16,6 +17,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 30.0
 _HINT_PAUSE = 5.0
 """Seconds for which hints are collected before they lead to one comparison."""
+_ECHO_SECONDS = 30.0
 _HEALTHY_SECONDS = 60.0
 """A watch that lasted so long begins again without a pause."""
 
@@ -39,7 +41,9 @@ class Watching:
         self._hints: set[str] = set()
         self._hinted = asyncio.Event()
         self.failing_since: dict[str, float] = {}
-        """Since when a watch does not get through, by kind; absent: it does."""
+        """Since when, on the monotonic clock, a watch does not get through, by kind; absent: it does."""
+        self.unheard: dict[str, Unheard[Hashable]] = {kind: Unheard() for kind in (*CUSTOM_KINDS, *CHILD_KINDS)}
+        """What the operator wrote, or read past the watch, and the watch has not brought, by kind."""
 
     def take(self, kind: str, event: WatchEvent) -> None:
         """Take one event of a watch."""
@@ -62,7 +66,7 @@ class Watching:
         """
         pause = _FIRST_PAUSE
         while True:
-            began = self._clock.now()
+            began = self._clock.monotonic()
             try:
                 async for event in self._cluster.watch(kind, namespace=self._namespace, labels=labels):
                     self.take(kind, event)
@@ -78,7 +82,9 @@ class Watching:
             except Exception as error:  # noqa: BLE001  # whatever a watch fails of, it begins again
                 _log.exception("the watch of %s fails", kind)
                 self._note_failure(kind, error)
-            pause = _FIRST_PAUSE if self._clock.now() - began > _HEALTHY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+            pause = (
+                _FIRST_PAUSE if self._clock.monotonic() - began > _HEALTHY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
+            )
             await self._clock.sleep(pause)
 
     async def introduce(self, kind: str) -> None:
@@ -120,6 +126,15 @@ class Watching:
             else:
                 await compared(is_full=not hints)
 
+    async def run_echo_checks(self) -> None:
+        """Note now and then, for ever, what the watches owe: a watch that is known to be lost owes nothing."""
+        while True:
+            await self._clock.sleep(_ECHO_SECONDS)
+            now = self._clock.monotonic()
+            for kind, unheard in self.unheard.items():
+                is_lost = kind in self.failing_since
+                unheard.update(set() if is_lost else set(self._store.mirror(kind).unheard()), now=now)
+
     async def _wait_for_hints(self, seconds: float) -> set[str]:
         """Return the kinds that were hinted at; none when the time is over without a hint."""
         sleep = asyncio.ensure_future(self._clock.sleep(seconds))
@@ -149,7 +164,7 @@ class Watching:
             self._listed.set()
 
     def _note_failure(self, kind: str, error: Exception) -> None:
-        self.failing_since.setdefault(kind, self._clock.now())
+        self.failing_since.setdefault(kind, self._clock.monotonic())
         self._metrics.count_watch(kind=kind, what="failed")
         self._metrics.count_error(where=f"watch {kind}", error=error)
         _log.warning("the watch of %s begins again: %s", kind, error)

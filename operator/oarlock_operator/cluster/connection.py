@@ -17,6 +17,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.rest import RESTResponse
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from oarlock_operator.clock import ServerClock
 from oarlock_operator.cluster.api_errors import build_error
 from oarlock_operator.cluster.port import Object, UnavailableError
 from oarlock_operator.errors import StartError
@@ -44,13 +45,19 @@ class _Request:
 class Connection:
     """One API server, as the user that the environment names."""
 
-    def __init__(self, configuration: Configuration, *, metrics: Metrics) -> None:
+    def __init__(self, configuration: Configuration, *, metrics: Metrics, clock: ServerClock) -> None:
         self._client = ApiClient(configuration)
         self._client.user_agent = "oarlock-operator"
-        self._metrics = metrics
+        self._metrics, self._clock = metrics, clock
 
     @classmethod
-    async def open(cls, *, metrics: Metrics | None = None, environment: Mapping[str, str] = os.environ) -> Self:
+    async def open(
+        cls,
+        *,
+        metrics: Metrics | None = None,
+        clock: ServerClock | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> Self:
         """Connect as the service account of the pod, else as the kubeconfig says.
 
         Raises:
@@ -69,7 +76,7 @@ class Connection:
                 f"there is no way to reach an API server: {error}; "
                 "run the operator in a pod with a service account, or set KUBECONFIG"
             ) from error
-        return cls(configuration, metrics=metrics or Metrics())
+        return cls(configuration, metrics=metrics or Metrics(), clock=clock or ServerClock())
 
     @property
     def server(self) -> str:
@@ -126,6 +133,7 @@ class Connection:
                     raise build_error(
                         answer.status, content, headers=answer.headers, verb=request.verb, reference=reference
                     )
+                self._clock.note(answer.headers.get("Date"))
                 yield answer
             finally:
                 # A connection on which everything was read is used again; a watch's is not.

@@ -4,13 +4,15 @@ A right that is missing is named then, and not in the middle of somebody's train
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from oarlock_api.v1alpha1 import GROUP
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.errors import StartError
+from oarlock_operator.settings import Settings
 
+_LEASES = "coordination.k8s.io"
 _PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -22,10 +24,12 @@ class Right:
     resource: str
     group: str = ""
     subresource: str = ""
+    name: str = ""
+    """Empty: all objects of the resource."""
 
     def __str__(self) -> str:
         resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
-        return f"{self.verb} {resource}{f'.{self.group}' if self.group else ''}"
+        return f"{self.verb} {resource}{f'.{self.group}' if self.group else ''}{f' {self.name}' if self.name else ''}"
 
 
 def needed_rights() -> Iterator[Right]:
@@ -43,14 +47,26 @@ def needed_rights() -> Iterator[Right]:
     yield from (Right(verb, "persistentvolumeclaims") for verb in ("get", "list", "watch", "create"))
 
 
-async def check_permissions(connection: Connection, *, namespace: str) -> None:
-    """Make sure of all rights, in one namespace or, if it is empty, in all.
+def lease_rights(name: str) -> Iterator[Right]:
+    """Yield all rights that leading needs, in the namespace of the Lease: on that one alone, and to create it."""
+    yield from (Right(verb, "leases", _LEASES, name=name) for verb in ("get", "list", "watch", "update"))
+    yield Right("create", "leases", _LEASES)
+
+
+async def check_permissions(connection: Connection, settings: Settings) -> None:
+    """Make sure of all rights, in the namespace that is served or in all, and in the one of the Lease.
 
     Raises:
         StartError: naming every right that is missing.
         UnavailableError.
     """
-    rights = list(needed_rights())
+    await _check(connection, needed_rights(), namespace=settings.namespace)
+    if settings.lease_namespace:
+        await _check(connection, lease_rights(settings.lease_name), namespace=settings.lease_namespace)
+
+
+async def _check(connection: Connection, rights: Iterable[Right], *, namespace: str) -> None:
+    rights = list(rights)
     answers = await asyncio.gather(*(_is_allowed(connection, right, namespace) for right in rights))
     missing = [str(right) for right, is_allowed in zip(rights, answers, strict=True) if not is_allowed]
     if missing:
@@ -68,6 +84,7 @@ async def _is_allowed(connection: Connection, right: Right, namespace: str) -> b
         "group": right.group,
         "resource": right.resource,
         "subresource": right.subresource,
+        "name": right.name,
     }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
