@@ -1,5 +1,6 @@
 """The importer as the agent runs it: exit codes, reports, workers on all cores, and what a crash, a stop or a full disk leaves."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -93,16 +94,41 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def started(photos: Path, tmp_path: Path) -> Iterator[tuple[Import, subprocess.Popen[bytes]]]:
-    """An import that has finished a shard and is still at work."""
-    importing = Import(tmp_path, source=photos, spec=PHOTO)
-    process = importing.start()
+    """An import that has finished a shard, has more to do, and is paused: `resume` lets it go on."""
+    for chance in range(20):
+        importing = Import(tmp_path / str(chance), source=photos, spec=PHOTO)
+        process = importing.start()
+        try:
+            importing.wait_for_shard()
+            pause(process)
+            # On a busy machine it may be done before it is paused.
+            if process.poll() is None and not importing.versions:
+                yield importing, process
+                return
+        finally:
+            process.kill()
+            process.wait()
+    pytest.fail("the import was always done before it could be paused")
+
+
+def pause(process: subprocess.Popen[bytes]) -> None:
+    for each in find_family(process):
+        each.suspend()
+
+
+def resume(*family: psutil.Process) -> None:
+    for each in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.resume()
+
+
+def find_family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Return an import and its workers; none if it has ended."""
     try:
-        importing.wait_for_shard()
-        assert process.poll() is None
-        yield importing, process
-    finally:
-        process.kill()
-        process.wait()
+        parent = psutil.Process(process.pid)
+        return [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_import_succeeds_and_reports_the_dataset(tmp_path: Path) -> None:
@@ -137,6 +163,7 @@ def test_finished_shards_are_taken_over_when_the_import_was_killed(
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
+    resume(*workers)
     gone, alive = psutil.wait_procs(workers, timeout=60)
 
     assert gone
@@ -154,6 +181,7 @@ def test_finished_shards_are_taken_over_when_the_import_was_killed(
 def test_import_is_suspended_when_it_is_asked_to_stop(started: tuple[Import, subprocess.Popen[bytes]]) -> None:
     importing, process = started
     process.send_signal(signal.SIGTERM)
+    resume(*find_family(process))
 
     assert process.wait(timeout=120) == EXIT_SUSPENDED
     assert importing.reading.outcome is Outcome.SUSPENDED
@@ -164,6 +192,7 @@ def test_import_fails_when_a_worker_is_killed(started: tuple[Import, subprocess.
     importing, process = started
     workers = [child for child in psutil.Process(process.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     workers[0].kill()
+    resume(*find_family(process))
 
     assert process.wait(timeout=120) == EXIT_CODES[Cause.PROCESS_KILLED]
     failure = importing.reading.failure
@@ -238,13 +267,9 @@ def test_an_import_on_a_lost_node_neither_stops_the_next_one_nor_publishes(
     started: tuple[Import, subprocess.Popen[bytes]], photos: Path, tmp_path: Path
 ) -> None:
     importing, zombie = started
-    workers = psutil.Process(zombie.pid).children(recursive=True)
-    for process in (*workers, psutil.Process(zombie.pid)):
-        process.suspend()
     done = begin_again(importing, attempt=1)
     published = (importing.versions[0] / "dataset.json").stat().st_ino
-    for process in (*workers, psutil.Process(zombie.pid)):
-        process.resume()
+    resume(*find_family(zombie))
 
     assert done.returncode == EXIT_SUCCESS, done.stderr
     assert "shards were finished by an earlier import" in done.stderr
@@ -363,6 +388,7 @@ def test_exit_code_and_record_name_the_cause(
 
 def test_progress_and_eta_are_reported_while_the_import_runs(started: tuple[Import, subprocess.Popen[bytes]]) -> None:
     importing, process = started
+    resume(*find_family(process))
     first = second = importing.reading
     while process.poll() is None and second.counter <= first.counter:
         second = importing.reading
