@@ -1,7 +1,7 @@
 """From the store, live reads, reports and refusals to what planning is given for one key."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -66,6 +66,9 @@ class Gatherer:
         read = [*await self.reads.read(brought), *await self.reads.read_strangers(key)]
         gather = self._gather_job if key.kind == JOB else self._gather_import
         observed = gather(key, raw, claims=claims, read=read, confirmed=confirmed)
+        if any(pod.unschedulable and not pod.scheduled for pod in observed.pods):
+            rooms = await self.reads.occupancy.measure(self.store.nodes.values())
+            observed = replace(observed, rooms=rooms)
         look_again = self.reads.next_expiry(key, brought)
         return Gathered(observed=observed, status=raw.get("status") or {}, look_again=look_again)
 

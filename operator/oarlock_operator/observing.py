@@ -120,6 +120,7 @@ def observe_claim(raw: Object, *, message: str = "") -> ObservedClaim:
         access_modes=tuple((raw.get("spec") or {}).get("accessModes") or ()),
         labels=dict(metadata.get("labels") or {}),
         owner_uid=owner_uid(raw),
+        storage_class=(raw.get("spec") or {}).get("storageClassName") or "",
         deleting="deletionTimestamp" in metadata,
         message=message,
     )

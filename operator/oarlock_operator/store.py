@@ -14,6 +14,7 @@ from oarlock_api.contract import TerminationRecord
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator import observing
 from oarlock_operator.cluster.port import Change, WatchEvent
+from oarlock_operator.complaints import Complaints
 from oarlock_operator.mirror import Mirror, Name
 from oarlock_operator.observing import Object, SeenPod
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedNode, ObservedPod, ObservedService
@@ -81,7 +82,7 @@ class Store:
         self._dataset_users: dict[Reference, set[Reference]] = defaultdict(set)
         self._claim_users: dict[Name, set[Reference]] = defaultdict(set)
         self._claims_used: dict[Reference, frozenset[str]] = {}
-        self._warnings: dict[str, str] = {}
+        self._complaints = Complaints()
         self._last_words: dict[Reference, TerminationRecord] = {}
 
     def mirror(self, kind: str) -> Mirror[Any]:
@@ -184,7 +185,7 @@ class Store:
 
     def explain_claim(self, claim: ObservedClaim) -> ObservedClaim:
         """Return a claim with the latest warning about it, while it is not bound."""
-        warning = self._warnings.get(claim.uid, "")
+        warning = self._complaints.of(claim.uid)
         return replace(claim, message=warning) if warning and claim.phase != "Bound" else claim
 
     def use_claims(self, key: Reference, claims: frozenset[str]) -> None:
@@ -212,22 +213,21 @@ class Store:
         return known is None or not known.is_ready
 
     def _explain(self, seen: SeenPod) -> SeenPod:
-        """Return a pod with the latest warning about it, while its containers do not run and say not why."""
-        warning = self._warnings.get(seen.pod.uid, "")
-        if not warning or seen.pod.phase != "Pending" or seen.pod.waiting_message or not seen.pod.scheduled:
+        """Return a pod with the latest warning about it, while it has a node and does not run."""
+        warning = self._complaints.of(seen.pod.uid)
+        if not warning or seen.pod.phase != "Pending" or not seen.pod.scheduled:
             return seen
-        return replace(seen, pod=replace(seen.pod, waiting_message=warning))
+        return replace(seen, pod=replace(seen.pod, warning=warning))
 
     def _apply_warning(self, event: WatchEvent) -> None:
         for raw in event.listed or ((event.object,) if event.object else ()):
             warning = observing.observe_warning(raw)
-            if event.change is Change.DELETED or self._warnings.get(warning.uid) == warning.message:
+            if event.change is Change.DELETED or warning.kind not in {POD, CLAIM}:
                 continue
             keys = self._concerned(warning.kind, Name(warning.namespace, warning.name))
-            if warning.uid and keys:
-                self._warnings[warning.uid] = warning.message
-            for key in keys:
-                self._wake(key)
+            if self._complaints.note(warning, is_known=bool(keys)):
+                for key in keys:
+                    self._wake(key)
 
     def _concerned(self, kind: str, name: Name) -> set[Reference]:
         """Keys that an object of this name concerns."""
@@ -266,13 +266,17 @@ class Store:
 
     def _pod_changed(self, name: Name, old: OwnedPod | None, new: OwnedPod | None) -> None:
         if old and not new:
-            self._warnings.pop(old.seen.pod.uid, None)
+            self._complaints.forget(old.seen.pod.uid)
+        if new and not old:
+            self._complaints.welcome(new.seen.pod.uid)
         self._index(POD, name, old.owner if old else None, new.owner if new else None)
 
     def _child_changed(self, kind: str) -> Callable[[Name, Child | None, Child | None], None]:
         def changed(name: Name, old: Child | None, new: Child | None) -> None:
             if old and not new:
-                self._warnings.pop(old.seen.uid, None)
+                self._complaints.forget(old.seen.uid)
+            if new and not old:
+                self._complaints.welcome(new.seen.uid)
             self._index(kind, name, old.owner if old else None, new.owner if new else None)
             for key in tuple(self._claim_users.get(name, ())) if kind == CLAIM else ():
                 self._wake(key)

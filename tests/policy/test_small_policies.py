@@ -5,7 +5,7 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from reconciling.job_states import NOW, accept, make_pod, run_pod
+from reconciling.job_states import NOW, accept, run_pod
 
 from oarlock_api.v1alpha1.status import Condition, ConditionStatus, JobPhase
 from oarlock_operator.policy.conditions import Aspect, update_conditions
@@ -14,7 +14,6 @@ from oarlock_operator.policy.failures import classify
 from oarlock_operator.policy.phases import add_phase_seconds, count_active_seconds
 from oarlock_operator.policy.restarts import BUDGETS
 from oarlock_operator.policy.times import format_time, parse_time
-from oarlock_operator.policy.waiting import IMAGE_REASONS, explain_wait
 from oarlock_operator.reconcile.observed import ObservedPod
 
 EARLIER = "2026-01-01T00:00:00.000Z"
@@ -68,16 +67,6 @@ def test_the_startup_clock_runs_from_the_first_or_the_last_node(
     pods = [run_pod(replace(job.pods[0], rank=rank), scheduled_at=time) for rank, time in enumerate(placed_at)]
 
     assert compute_startup_clock(pods, wanted=2, allowed=600).due == due
-
-
-@pytest.mark.parametrize("reason", sorted(IMAGE_REASONS))
-def test_an_image_that_cannot_be_pulled_is_named_as_such(reason: str) -> None:
-    pod = make_pod(status=accept().status, scheduled=True, node="n", waiting_reason=reason)
-
-    wait = explain_wait([pod], {})
-
-    assert wait
-    assert (wait.reason, wait.cause) == (reason, "ImageUnavailable")
 
 
 def pods() -> st.SearchStrategy[ObservedPod]:

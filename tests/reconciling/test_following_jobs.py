@@ -53,8 +53,8 @@ PENDING_CLAIM = make_claim("fashion-data", phase="Pending", message="no StorageC
         (
             {"scheduled": True, "node": "n1", "waiting_reason": "ImagePullBackOff", "waiting_message": "not found"},
             {},
-            "ImagePullBackOff",
-            "on node n1 cannot pull its image: not found. Check the image's name",
+            "ImageNotFound",
+            "the registry has no such image (not found). Push it, or correct the image",
         ),
         (
             {
@@ -65,7 +65,7 @@ PENDING_CLAIM = make_claim("fashion-data", phase="Pending", message="no StorageC
             },
             {},
             "CreateContainerConfigError",
-            "cannot be created: no secret",
+            "cannot be created (no secret). Check the Secrets",
         ),
         ({"scheduled": True, "node": "n1"}, {}, "Creating", "pod lenet-0a1b2c3d-0-0 on node n1 is being created"),
     ],
@@ -90,7 +90,7 @@ def test_the_graver_wait_is_named_when_several_pods_wait() -> None:
 
     status = status_of(plan(replace(job, pods=pods)))
 
-    assert status.reason == "ErrImagePull"
+    assert status.reason == "ImagePullFailed"
     assert status.message.startswith("1 of 3 pods run; pod lenet-0a1b2c3d-0-2")
     assert status.nodes == 1
 

@@ -116,8 +116,8 @@ def stuck_import(**fields: Any) -> ObservedImport:
 def test_the_image_is_named_and_the_deadline_awaited_while_the_import_pod_waits() -> None:
     planned = plan_import(stuck_import(), now=NOW + 599)
 
-    assert (import_status(planned).reason, planned.wake_at) == ("ImagePullBackOff", NOW + 600)
-    assert "on node n1 cannot pull its image: no such tag" in import_status(planned).message
+    assert (import_status(planned).reason, planned.wake_at) == ("ImagePullFailed", NOW + 600)
+    assert "(no such tag). Check the image's name" in import_status(planned).message
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,17 @@ def _without_managed_fields(raw: Object) -> Object:
 def _trim_pod(raw: Object) -> Object:
     """Leave out most of a pod's spec: nobody reads it, and the run in its environment alone may take 32 KiB."""
     spec = raw.get("spec") or {}
-    containers = [{"name": each["name"], "ports": each.get("ports") or []} for each in spec.get("containers") or ()]
-    kept = {"containers": containers, "nodeName": spec.get("nodeName", "")}
+    kept = {"containers": _trim_containers(spec, "containers"), "nodeName": spec.get("nodeName", "")}
+    if spec.get("initContainers"):
+        kept["initContainers"] = _trim_containers(spec, "initContainers")
     return _without_managed_fields({**raw, "spec": kept})
+
+
+def _trim_containers(spec: Object, which: str) -> list[Object]:
+    return [
+        {"name": each["name"], "ports": each.get("ports") or [], "resources": each.get("resources") or {}}
+        for each in spec.get(which) or ()
+    ]
 
 
 def _trim_node(raw: Object) -> Object:

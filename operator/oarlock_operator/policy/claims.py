@@ -1,7 +1,8 @@
 """Whether a claim may be used: an earlier object of the same name may have left it, a stranger's is never taken. Pure."""
 
 from oarlock_operator.manifests.metadata import Owner
-from oarlock_operator.policy.waiting import Wait, describe_claim
+from oarlock_operator.policy.volumes import describe_claim
+from oarlock_operator.policy.wait import Wait
 from oarlock_operator.reconcile.observed import ObservedClaim
 
 

@@ -1,95 +1,31 @@
-"""Why a pod does not run yet: the culprit and the remedy, from what scheduler, kubelet and volumes say. Pure."""
+"""Why pods do not run yet: the culprit and the remedy, from what scheduler, kubelet and volumes say. Pure."""
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedPod
+from oarlock_operator.policy.containers import explain_container
+from oarlock_operator.policy.images import explain_image
+from oarlock_operator.policy.scheduling import explain_unscheduled
+from oarlock_operator.policy.times import format_time
+from oarlock_operator.policy.volumes import explain_volume
+from oarlock_operator.policy.wait import MAX_SAID, Surroundings, Wait, locate
+from oarlock_operator.reconcile.observed import ObservedPod
 
-IMAGE_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
-)
-CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_URGENCY = {
+    "ClaimMissing": 2,
+    "ClaimPending": 2,
+    "Unschedulable": 2,
+    "Creating": 3,
+    "Scheduling": 3,
+}
+"""Errors that a person must see to stand before what may pass by itself."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Wait:
-    """What one pod waits for."""
-
-    reason: str
-    message: str
-    cause: str = OperatorCause.STARTUP_DEADLINE_EXCEEDED
-    """What it counts as if it lasts beyond the startup deadline."""
-
-
-def explain_wait(pods: Iterable[ObservedPod], claims: Mapping[str, ObservedClaim]) -> Wait | None:
+def explain_wait(pods: Iterable[ObservedPod], surroundings: Surroundings) -> Wait | None:
     """Return what holds up those pods that do not run: what a person must see to first; None if all run."""
-    waits = [_explain_pod(pod, claims) for pod in sorted(pods, key=lambda pod: pod.rank) if not _has_started(pod)]
+    waits = [_explain_pod(pod, surroundings) for pod in sorted(pods, key=lambda pod: pod.rank) if not _has_started(pod)]
     return min(waits, key=lambda wait: _URGENCY.get(wait.reason, 1), default=None)
-
-
-_URGENCY = {"ClaimMissing": 2, "ClaimPending": 2, "Unschedulable": 2, "Creating": 3, "Scheduling": 3}
-"""Errors of the manifest stand before what may pass by itself."""
-
-
-def _has_started(pod: ObservedPod) -> bool:
-    return pod.phase not in ("Pending", "Unknown")
-
-
-def _explain_pod(pod: ObservedPod, claims: Mapping[str, ObservedClaim]) -> Wait:
-    if not pod.scheduled:
-        return _explain_unscheduled(pod, claims)
-    where = f"pod {pod.name} on node {pod.node}"
-    said = f": {pod.waiting_message}" if pod.waiting_message else ""
-    if pod.waiting_reason in IMAGE_REASONS:
-        return Wait(
-            reason=pod.waiting_reason,
-            message=f"{where} cannot pull its image{said}. Check the image's name, and imagePullSecrets if it is private",
-            cause=OperatorCause.IMAGE_UNAVAILABLE,
-        )
-    if pod.waiting_reason in CONTAINER_REASONS:
-        return Wait(
-            reason=pod.waiting_reason,
-            message=f"the container of {where} cannot be created{said}. Check the Secrets, ConfigMaps and volumes that"
-            " podTemplate names, and the image",
-            cause=OperatorCause.CONTAINER_REFUSED,
-        )
-    doing = f" ({pod.waiting_reason})" if pod.waiting_reason else ""
-    return Wait(reason="Creating", message=f"{where} is being created{doing}{said}")
-
-
-def _explain_unscheduled(pod: ObservedPod, claims: Mapping[str, ObservedClaim]) -> Wait:
-    if claim := _find_troubled(claims):
-        return Wait(reason="ClaimPending", message=describe_claim(claim), cause=OperatorCause.UNSCHEDULABLE)
-    if said := _CLAIM_TROUBLE.search(pod.unschedulable):
-        return Wait(
-            reason="ClaimMissing" if said["name"] else "ClaimPending",
-            message=f"no node for pod {pod.name}: {pod.unschedulable}. {_describe_remedy(said['name'])}",
-            cause=OperatorCause.UNSCHEDULABLE,
-        )
-    if pod.unschedulable:
-        return Wait(
-            reason="Unschedulable",
-            message=f"no node for pod {pod.name}: {pod.unschedulable}. Free or add nodes, or ask for less in resources",
-            cause=OperatorCause.UNSCHEDULABLE,
-        )
-    return wait_for_scheduler(pod.name)
-
-
-_CLAIM_TROUBLE = re.compile(
-    r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)|unbound immediate P'
-)
-"""What the scheduler says of volumes: more nodes would not help."""
-
-
-def _describe_remedy(claim: str | None) -> str:
-    if claim:
-        return (
-            f"Restore claim {claim} if its data is needed: the pod starts once it is there. Where Oarlock creates the claim and"
-            " nothing is on it yet, it does so by itself"
-        )
-    return "Check that the claims of this pod can be bound: their StorageClass, access modes and size"
 
 
 def wait_for_scheduler(pod: str) -> Wait:
@@ -97,17 +33,42 @@ def wait_for_scheduler(pod: str) -> Wait:
     return Wait(reason="Scheduling", message=f"pod {pod} waits for the scheduler", cause=OperatorCause.UNSCHEDULABLE)
 
 
-def _find_troubled(claims: Mapping[str, ObservedClaim]) -> ObservedClaim | None:
-    """Return a claim that keeps pods from a node: one that only waits for its first pod says nothing."""
-    troubled = (
-        claim for claim in claims.values() if claim.phase == "Lost" or (claim.phase != "Bound" and claim.message)
+def _has_started(pod: ObservedPod) -> bool:
+    return pod.phase not in ("Pending", "Unknown")
+
+
+def _explain_pod(pod: ObservedPod, surroundings: Surroundings) -> Wait:
+    if not pod.scheduled:
+        return explain_unscheduled(pod, surroundings) or wait_for_scheduler(pod.name)
+    return (
+        explain_image(pod, _image_of(surroundings.pod_spec))
+        or explain_container(pod)
+        or explain_volume(pod)
+        or _explain_sandbox(pod)
+        or _explain_creation(pod)
     )
-    return next(troubled, None)
 
 
-def describe_claim(claim: ObservedClaim) -> str:
-    """Say what is the matter with a claim."""
-    if claim.phase == "Lost":
-        return f"claim {claim.name} is Lost: its volume is gone. Restore the volume, or name another claim"
-    said = f": {claim.message}" if claim.message else ""
-    return f"claim {claim.name} is {claim.phase}{said}. Check that its StorageClass exists and can provide the access modes"
+def _image_of(pod_spec: Mapping[str, object]) -> str:
+    containers = pod_spec.get("containers")
+    first = containers[0] if isinstance(containers, list) and containers else {}
+    return str(first.get("image") or "of its container")
+
+
+def _explain_sandbox(pod: ObservedPod) -> Wait | None:
+    if not pod.warning.startswith(("FailedCreatePodSandBox", "NetworkNotReady")):
+        return None
+    return Wait(
+        reason="PodNetworkFailed",
+        message=f"the node cannot set up the network of {locate(pod)}: {clip(pod.warning.rstrip('.'), MAX_SAID)}. See to the"
+        " network plugin (CNI) of the node, and cordon it meanwhile. It is tried again by itself",
+    )
+
+
+def _explain_creation(pod: ObservedPod) -> Wait:
+    """Say what is being done to a pod that nothing is known to be wrong with."""
+    doing = f" ({pod.waiting_reason})" if pod.waiting_reason else ""
+    since = f" since {format_time(pod.scheduled_at)}" if pod.scheduled_at else ""
+    said = pod.waiting_message or pod.warning
+    repeated = f": {clip(said, MAX_SAID)}" if said else ": its image is pulled and its volumes are mounted"
+    return Wait(reason="Creating", message=f"{locate(pod)} is being created{since}{doing}{repeated}")

@@ -8,11 +8,12 @@ from oarlock_operator.policy.waiting import explain_wait
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.starting import count_pods
 from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.surroundings import surround_job
 
 
 def follow(job: JobView) -> JobStep:
     """Say what the pods of the attempt do."""
-    wait = explain_wait(job.pods.values(), job.observed.claims)
+    wait = explain_wait(job.pods.values(), surround_job(job))
     if wait is not None:
         return JobStep(phase=JobPhase.STARTING, reason=wait.reason, message=count_pods(job, wait.message))
     if job.report is None:

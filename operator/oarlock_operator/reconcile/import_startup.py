@@ -6,6 +6,7 @@ from oarlock_operator.policy.deadlines import IMPORT_STARTUP_SECONDS, compute_st
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.policy.waiting import explain_wait
 from oarlock_operator.reconcile.dataset_view import DatasetView
+from oarlock_operator.reconcile.surroundings import surround_import
 
 
 def import_startup_due(data: DatasetView) -> float | None:
@@ -17,7 +18,7 @@ def import_startup_due(data: DatasetView) -> float | None:
 def find_startup_failure(data: DatasetView) -> FailureRecord | None:
     """Return the failure of an import whose pod does not run in time; None while it may still."""
     due, pod = import_startup_due(data), data.pod
-    wait = explain_wait((pod,), data.observed.claims) if pod else None
+    wait = explain_wait((pod,), surround_import(data)) if pod else None
     if due is None or data.now < due or pod is None or wait is None:
         return None
     return fit_failure(

@@ -20,12 +20,14 @@ from oarlock_operator.policy.failures import find_culprit, is_failing
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.restarts import Budget, budget_of
 from oarlock_operator.policy.times import format_time, parse_time
-from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
+from oarlock_operator.policy.wait import Wait
+from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
 from oarlock_operator.reconcile.dataset_facts import describe_dataset
 from oarlock_operator.reconcile.dataset_view import DatasetView
 from oarlock_operator.reconcile.import_startup import find_startup_failure, import_startup_due
 from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.steps import ImportStep
+from oarlock_operator.reconcile.surroundings import surround_import
 
 
 def leave(data: DatasetView) -> ImportStep | None:
@@ -328,7 +330,7 @@ def _build_children(data: DatasetView, spec: DatasetSpec) -> Iterator[Manifest]:
 def follow(data: DatasetView) -> ImportStep:
     """Say what the import does."""
     pods = [data.pod] if data.pod else []
-    if wait := explain_wait(pods, data.observed.claims):
+    if wait := explain_wait(pods, surround_import(data)):
         return ImportStep(
             phase=DatasetPhase.PENDING, reason=wait.reason, message=wait.message, wake_at=import_startup_due(data)
         )

@@ -54,6 +54,8 @@ class ObservedPod:
     waiting_reason: str = ""
     """Why the container waits: ImagePullBackOff, CreateContainerConfigError, …"""
     waiting_message: str = ""
+    warning: str = ""
+    """The latest Event about it that tells something, while it is not running: its reason, a colon, its message."""
     pod_reason: str = ""
     """The pod's own reason: Evicted, NodeLost, Preempting, …"""
     pod_message: str = ""
@@ -79,6 +81,8 @@ class ObservedClaim:
     access_modes: tuple[str, ...]
     labels: Mapping[str, str]
     owner_uid: str = ""
+    storage_class: str = ""
+    """Its StorageClass; empty: none, or the cluster's default is not filled in yet."""
     deleting: bool = False
     message: str = ""
     """The latest warning about it."""
@@ -110,6 +114,15 @@ class ObservedNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     allocatable: Mapping[str, float] = field(default_factory=dict)
     """What all its pods together may ask for, by resource."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """A node, and what is left on it."""
+
+    node: ObservedNode
+    free: Mapping[str, float] | None = None
+    """What of its allocatable resources no pod has asked for; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,6 +183,8 @@ class ObservedJob:
     """The termination record of the latest rank 0 whose pod is gone; None if nobody heard it."""
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are not ready or gone."""
+    rooms: tuple[Room, ...] = ()
+    """The cluster's nodes, while a pod finds none; empty: not known, or not needed."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """What the server refused to create, by the child's name."""
     confirmed: bool = False
@@ -193,5 +208,6 @@ class ObservedImport:
     holders: tuple[str, ...] = ()
     """Names of unfinished jobs that refer to the Dataset."""
     lost_nodes: frozenset[str] = frozenset()
+    rooms: tuple[Room, ...] = ()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     confirmed: bool = False

@@ -16,11 +16,13 @@ from oarlock_operator.policy.phases import count_active_seconds
 from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
 from oarlock_operator.policy.rendezvous import explain_rendezvous, is_joining
 from oarlock_operator.policy.times import format_time, parse_time
-from oarlock_operator.policy.waiting import Wait, explain_wait
+from oarlock_operator.policy.wait import Wait
+from oarlock_operator.policy.waiting import explain_wait
 from oarlock_operator.reconcile.finishing import pods_to_remove
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.surroundings import surround_job
 
 
 def expire(job: JobView) -> JobStep | None:
@@ -162,7 +164,7 @@ def _find_startup_failure(job: JobView) -> FailureRecord | None:
     clock = compute_startup_clock(tuple(job.pods.values()), wanted=job.nodes, allowed=allowed)
     if clock.due is None or job.now < clock.due:
         return None
-    wait = explain_wait(job.pods.values(), job.observed.claims) or _explain_slow_trainer(job)
+    wait = explain_wait(job.pods.values(), surround_job(job)) or _explain_slow_trainer(job)
     if clock.placed < job.nodes:
         held = f"{clock.placed} of {job.nodes} pods held their nodes for {allowed} s while others had none"
         return _blame_operator(

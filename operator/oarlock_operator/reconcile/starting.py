@@ -14,11 +14,13 @@ from oarlock_operator.policy.grace import lengthen_grace
 from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
-from oarlock_operator.policy.waiting import Wait, explain_wait, wait_for_scheduler
+from oarlock_operator.policy.wait import Wait
+from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.recovering import describe_restart, fail_refused
 from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.surroundings import surround_job
 
 
 def make_room(job: JobView) -> JobStep | None:
@@ -56,7 +58,7 @@ def start(job: JobView) -> JobStep | None:
         if refusal.is_final:
             return fail_refused(job, refusal.message)
         return JobStep(phase=JobPhase.STARTING, reason="Refused", message=refusal.message, wake_at=refusal.retry_at)
-    wait = explain_wait(job.pods.values(), job.observed.claims) or wait_for_scheduler(
+    wait = explain_wait(job.pods.values(), surround_job(job)) or wait_for_scheduler(
         job.pod_name(min(job.missing, default=0))
     )
     return JobStep(

@@ -1,0 +1,62 @@
+"""What is free on the nodes, while a pod finds none: read rarely, since it takes a list of every pod of the cluster.
+
+In an installation without rights on all namespaces nothing is free that could be told, and the scheduler's words must do.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from oarlock_operator.clock import Clock
+from oarlock_operator.cluster.port import Cluster, ClusterError, RefusedError
+from oarlock_operator.policy.rooms import measure_rooms, sum_requests
+from oarlock_operator.reconcile.observed import ObservedNode, Room
+
+_log = logging.getLogger(__name__)
+
+_AGE_SECONDS = 20.0
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+Use = dict[str, dict[str, float]]
+
+
+class Occupancy:
+    """What all pods of the cluster ask for, by node."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster, self._clock = cluster, clock
+        self._use: Use | None = None
+        self._expires = 0.0
+        self._is_refused = False
+
+    async def measure(self, nodes: Iterable[ObservedNode]) -> tuple[Room, ...]:
+        """Return the nodes with what is free on them, as far as it may be known."""
+        if self._clock.now() >= self._expires and not self._is_refused:
+            self._expires = self._clock.now() + _AGE_SECONDS
+            self._use = await self._read()
+        return measure_rooms(nodes, self._use)
+
+    async def _read(self) -> Use | None:
+        try:
+            pods = await self._cluster.list("Pod")
+        except RefusedError as error:
+            self._is_refused = True
+            _log.info("what is free on the nodes is not told: %s", error)
+            return None
+        except ClusterError:
+            return None  # it is a courtesy: planning goes on without
+        use: Use = {}
+        for pod in pods:
+            _add(use, pod)
+        return use
+
+
+def _add(use: Use, pod: Mapping[str, Any]) -> None:
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    node = spec.get("nodeName")
+    if not node or status.get("phase") in _ENDED:
+        return
+    taken = use.setdefault(node, {"pods": 0.0})
+    taken["pods"] += 1
+    for name, amount in sum_requests(spec).items():
+        taken[name] = taken.get(name, 0.0) + amount

@@ -1,0 +1,38 @@
+"""What a pod waits for, and what the waits of all kinds are given to explain it with. Pure values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from oarlock_operator.policy.causes import OperatorCause
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedPod, Room
+
+MAX_SAID = 260
+"""Bytes of what another program says that a message repeats."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wait:
+    """What one pod waits for."""
+
+    reason: str
+    message: str
+    cause: str = OperatorCause.STARTUP_DEADLINE_EXCEEDED
+    """What it counts as if it lasts beyond the startup deadline."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Surroundings:
+    """What pods wait in."""
+
+    claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
+    """Claims by name."""
+    pod_spec: Mapping[str, Any] = field(default_factory=dict)
+    """The spec that the pods were created with; empty: not known."""
+    rooms: Sequence[Room] = ()
+    """The cluster's nodes with what is free on them; empty: not known."""
+
+
+def locate(pod: ObservedPod) -> str:
+    """Return a pod and its node as messages name them."""
+    return f"pod {pod.name} on node {pod.node}"
