@@ -7,6 +7,7 @@ from oarlock_api import rules
 from oarlock_api.run import content_hash
 from oarlock_api.structural_schema import Schema, add_rules, structural_schema
 from oarlock_api.v1alpha1 import GROUP, VERSION, DatasetSpec, DatasetStatus, TrainingJobSpec, TrainingJobStatus
+from oarlock_api.v1alpha1.training_job import Workers
 from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH, OBJECT_NAME_PATTERN
 from oarlock_api.wire import WireModel
 
@@ -106,11 +107,22 @@ def _frozen_rule(field: str) -> dict[str, str]:
     """Hold a part of the spec once the job is accepted; before that a mistake may be mended in place."""
     both = f"has(self.spec.{field}) && has(oldSelf.spec.{field})"
     neither = f"!has(self.spec.{field}) && !has(oldSelf.spec.{field})"
+    equal = _equal_but_for_size() if field == "workers" else f"self.spec.{field} == oldSelf.spec.{field}"
     return {
-        "rule": "!has(oldSelf.status) || !has(oldSelf.status.run)"
-        f" || ({both} && self.spec.{field} == oldSelf.spec.{field}) || ({neither})",
+        "rule": f"!has(oldSelf.status) || !has(oldSelf.status.run) || ({both} && {equal}) || ({neither})",
         "message": f"spec.{field} is frozen since the job was accepted: apply the new spec under another name",
     }
+
+
+def _equal_but_for_size() -> str:
+    """Hold all of the workers, but for the number of nodes of an elastic job: `kubectl scale` changes that."""
+    new, old = "self.spec.workers", "oldSelf.spec.workers"
+    others = sorted(str(field.alias) for name, field in Workers.model_fields.items() if name != "nodes")
+    same = (
+        f"has({new}.{each}) == has({old}.{each}) && (!has({new}.{each}) || {new}.{each} == {old}.{each})"
+        for each in others
+    )
+    return f"({new} == {old} || (has({old}.elastic) && {' && '.join(same)}))"
 
 
 def _definition(

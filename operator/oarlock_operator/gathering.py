@@ -97,6 +97,7 @@ class Gatherer:
             report=self.progress.report(key),
             last_words=self._find_last_words(key, uid=uid),
             lost_nodes=self._lost_nodes(seen),
+            usable_nodes=self.store.count_usable_nodes(),
             refusals=dict(self.refusals.get(key, {})),
             peers=self.progress.peer_reports(key),
             confirmed=confirmed,

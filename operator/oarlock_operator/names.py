@@ -22,6 +22,8 @@ IN_USE_FINALIZER = "oarlock.dev/in-use"
 """On a Dataset, and only while an unfinished job refers to it."""
 
 WORKER_ROLE = "worker"
+SCOUT_ROLE = "scout"
+"""Of a pod that only finds out whether there is room for one more worker."""
 IMPORT_ROLE = "import"
 
 TRAINER_CONTAINER = "trainer"

@@ -45,6 +45,14 @@ class Settings:
     """Progress-only status writes per second, over all jobs."""
     retry_delay_seconds: float = 5.0
     """Seconds before the first new attempt after a failure; doubles with each further one, to ten minutes."""
+    elastic_placement_seconds: float = 30.0
+    """Seconds for which pods of an elastic job must find no room before it goes on with fewer."""
+    elastic_growth_seconds: float = 300.0
+    """Seconds for which an elastic job must have trained before it looks for room for more nodes."""
+    queueing: str = "auto"
+    """Whether jobs wait for room before they get pods: auto, on, off. Auto: on where nodes can be seen or a budget is given."""
+    queue_budget: str = ""
+    """What all jobs together may have, as in nvidia.com/gpu=16,cpu=64; empty: what the nodes have, of GPUs."""
     import_workers: int = 2
     """Processes of an import pod, and its CPU cores, where the Dataset does not say."""
 

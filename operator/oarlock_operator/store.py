@@ -212,6 +212,12 @@ class Store:
         known = self.nodes.get(Name("", node))
         return known is None or not known.is_ready
 
+    def count_usable_nodes(self) -> int | None:
+        """Return how many nodes take pods; None while nodes may not be watched."""
+        if not self.nodes.is_listed:
+            return None
+        return sum(1 for node in self.nodes.values() if node.is_ready and not node.is_cordoned)
+
     def _explain(self, seen: SeenPod) -> SeenPod:
         """Return a pod with the latest warning about it, while it has a node and does not run."""
         warning = self._complaints.of(seen.pod.uid)

@@ -75,7 +75,9 @@ def build_job(run: Run, *, attempt: int = 0, policy: RunPolicy | None = None) ->
         retain=checkpoints.retain,
     )
     pods = [
-        build_worker_pod(run, owner=JOB, attempt=attempt, rank=rank, policy=policy or RunPolicy())
+        build_worker_pod(
+            run, owner=JOB, attempt=attempt, rank=rank, nodes=run.workers.nodes, policy=policy or RunPolicy()
+        )
         for rank in range(run.workers.nodes)
     ]
     service = [build_service(JOB, status_port=run.workers.status_port)] if run.workers.nodes > 1 else []

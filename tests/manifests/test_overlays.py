@@ -61,7 +61,7 @@ def names_field(fault: Finding, field: str) -> bool:
 
 def build_worker(template: PodTemplate | None) -> Pod:
     run = RUN.model_copy(update={"workers": RUN.workers.model_copy(update={"pod_template": template})})
-    return build_worker_pod(run, owner=JOB, attempt=0, rank=0, policy=RunPolicy())
+    return build_worker_pod(run, owner=JOB, attempt=0, rank=0, nodes=1, policy=RunPolicy())
 
 
 def build_import(template: PodTemplate | None) -> Pod:

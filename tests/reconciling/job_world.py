@@ -48,6 +48,8 @@ class JobWorld:
     version: int = 1
     generation: int = 1
     suspend: bool = False
+    policy: dict[str, Any] = field(default_factory=dict)
+    is_deleted: bool = False
     pods: dict[str, ObservedPod] = field(default_factory=dict)
     claims: dict[str, ObservedClaim] = field(default_factory=dict)
     service: ObservedService | None = None
@@ -56,10 +58,12 @@ class JobWorld:
     created: int = 0
     seen: deque[ObservedJob] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
+    def build_spec(self) -> dict[str, Any]:
+        return make_spec(nodes=self.nodes, run_policy={"suspend": self.suspend, **self.policy})
+
     def observe(self) -> ObservedJob:
-        spec = make_spec(nodes=self.nodes, run_policy={"suspend": self.suspend})
         job = ObservedJob(
-            object=make_object(spec, generation=self.generation, resource_version=str(self.version)),
+            object=make_object(self.build_spec(), generation=self.generation, resource_version=str(self.version)),
             status=self.status,
             pods=tuple(self.pods.values()),
             service=self.service,
@@ -117,6 +121,7 @@ class JobWorld:
             self._write(plan.status)
             budget = self._spend(budget)
         for deletion in plan.delete:
+            self._delete_job(is_meant=deletion.reference.kind == "TrainingJob")
             pod = self.pods.get(deletion.reference.name)
             if pod and pod.uid == deletion.uid:
                 self._ask_to_end(pod)
@@ -124,6 +129,10 @@ class JobWorld:
         for manifest in plan.create:
             self._create(manifest)
             budget = self._spend(budget)
+
+    def _delete_job(self, *, is_meant: bool) -> None:
+        assert not is_meant or self.status.phase in FINISHED_JOB_PHASES, "an unfinished job was deleted"
+        self.is_deleted |= is_meant
 
     def _spend(self, budget: int) -> int:
         if budget <= 1:
@@ -219,8 +228,11 @@ class JobWorld:
 
     def succeed_pods(self) -> None:
         for pod in list(self.pods.values()):
-            if pod.phase == "Running" and pod.attempt == self.status.attempt and not pod.deleting:
+            if pod.phase == "Running" and self.is_worker(pod) and not pod.deleting:
                 self.end_pod(pod.name, record=make_record(attempt=pod.attempt, node=pod.rank))
+
+    def is_worker(self, pod: ObservedPod) -> bool:
+        return pod.attempt == self.status.attempt
 
     def running(self) -> Sequence[str]:
         return sorted(name for name, pod in self.pods.items() if pod.phase == "Running")

@@ -9,6 +9,7 @@ from oarlock_api.wire import OpenModel
 
 MAX_STATUS_BYTES = 16 * 1024
 MAX_FAILURES = 3
+MAX_EXCLUDED_NODES = 3
 MAX_LOSSES = 32
 
 
@@ -201,6 +202,28 @@ class Goodput(OpenModel):
     """Up to when all this is counted, RFC 3339."""
 
 
+class Gang(OpenModel):
+    """How many nodes the attempt of an elastic job has, since its number last changed."""
+
+    nodes: int
+    """Pods of the attempt: all of them run, or none trains."""
+    wanted: int
+    """spec.workers.nodes at that time."""
+    why: str = ""
+    """Why the number changed."""
+
+
+class ExcludedNode(OpenModel):
+    """A node that new attempts avoid."""
+
+    node: str
+    """Its name."""
+    reason: str
+    """What happened there, with the number of times."""
+    since: str
+    """Since when, RFC 3339."""
+
+
 class TrainingJobStatus(OpenModel):
     """State of a TrainingJob."""
 
@@ -222,6 +245,12 @@ class TrainingJobStatus(OpenModel):
     """Attempt that is running, counted from 0."""
     nodes: int = 0
     """Pods of the attempt that are running."""
+    gang: Gang | None = None
+    """How many nodes the attempt has, once that is another number than the run was accepted with."""
+    excluded_nodes: Annotated[list[ExcludedNode], Field(max_length=MAX_EXCLUDED_NODES)] = Field(default_factory=list)
+    """Nodes that this attempt avoids, since attempts failed there again and again."""
+    queue: QueueStatus | None = None
+    """Where the job stands in the queue, while it waits."""
     selector: str = ""
     """Label selector of the job's pods."""
     progress: Progress | None = None

@@ -77,16 +77,18 @@ class Elastic(WireModel):
     min_nodes: Annotated[int, Field(ge=1, le=1024)]
     """Fewest nodes with which training goes on."""
     max_nodes: Annotated[int, Field(ge=1, le=1024)]
-    """Most nodes that the job takes."""
+    """Most nodes that `nodes` may be raised to."""
 
 
 class Workers(WireModel):
     """The pods that train: one a node."""
 
     nodes: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Number of pods, each on a node of its own if it takes the node's GPUs."""
+    """Number of pods, each on a node of its own if it takes the node's GPUs. With elastic: how many are wanted; `kubectl scale`
+    changes it."""
     elastic: Elastic | None = None
-    """Bounds between which the number of nodes may change. Absent: it is fixed."""
+    """Bounds between which the number of nodes may change: the job goes on with fewer nodes than wanted while there is no room
+    for more. Absent: it is fixed."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] | None = None
     """GPUs of each pod; one process runs on each. 0: CPU. Absent: what the administrator configured, as a rule 0."""
     processes_per_node: Annotated[int, Field(ge=1, le=256)] | None = None

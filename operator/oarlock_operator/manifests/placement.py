@@ -1,10 +1,13 @@
 """Where and as whom a pod may run, and which image it runs, as its pod template says. Pure."""
 
+from collections.abc import Sequence
+
 from oarlock_api.v1alpha1.pod_template import PodTemplate
+from oarlock_operator.manifests.exclusion import exclude_nodes
 from oarlock_operator.manifests.metadata import Manifest, without_empty
 
 
-def build_placement(template: PodTemplate) -> Manifest:
+def build_placement(template: PodTemplate, *, excluded: Sequence[str] = ()) -> Manifest:
     """Return the fields of a pod's spec that decide where, how urgently and as whom it runs."""
     return without_empty(
         {
@@ -13,7 +16,7 @@ def build_placement(template: PodTemplate) -> Manifest:
             "runtimeClassName": template.runtime_class_name,
             "serviceAccountName": template.service_account_name,
             "nodeSelector": template.node_selector,
-            "affinity": template.affinity,
+            "affinity": exclude_nodes(template.affinity, excluded),
             "tolerations": [toleration.to_wire() for toleration in template.tolerations or ()],
             "topologySpreadConstraints": template.topology_spread_constraints,
             "imagePullSecrets": [{"name": name} for name in template.image_pull_secrets or ()],

@@ -1,7 +1,7 @@
 """The pods that train: one a node and attempt, built from the frozen run alone. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from oarlock_api import contract
 from oarlock_api.run import Run, build_worker_run
@@ -27,8 +27,27 @@ JOIN_SHARE = 0.8
 """Share of the startup deadline after which the ranks stop waiting for each other: they know best who is missing."""
 
 
-def build_worker_pod(run: Run, *, owner: Owner, attempt: int, rank: int, policy: RunPolicy) -> Manifest:
-    """Return the pod of one node of an attempt."""
+def build_worker_pod(
+    run: Run,
+    *,
+    owner: Owner,
+    attempt: int,
+    rank: int,
+    nodes: int,
+    policy: RunPolicy,
+    excluded: Sequence[str] = (),
+) -> Manifest:
+    """Return the pod of one node of an attempt.
+
+    Args:
+        run: the frozen run.
+        owner: the job.
+        attempt: number of the attempt.
+        rank: rank of the node within it.
+        nodes: how many nodes the attempt has.
+        policy: how to treat the run now.
+        excluded: names of nodes that the pod must not use.
+    """
     workers, template = run.workers, run.workers.pod_template or PodTemplate()
     mounts = _build_mounts(run)
     return {
@@ -55,14 +74,15 @@ def build_worker_pod(run: Run, *, owner: Owner, attempt: int, rank: int, policy:
             "hostname": names.worker_hostname(attempt=attempt, rank=rank),
             "subdomain": names.service_name(owner.name, owner.uid),
             "securityContext": build_pod_security(workers.user),
-            **build_placement(template),
+            **build_placement(template, excluded=excluded),
             "containers": [
                 {
                     "name": names.TRAINER_CONTAINER,
                     **build_image(workers.image, template),
                     "command": ["python", "-m", contract.AGENT_MODULE, "train"],
                     "env": build_environment(
-                        _build_variables(run, owner=owner, attempt=attempt, rank=rank, policy=policy), template
+                        _build_variables(run, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy),
+                        template,
                     ),
                     "ports": [{"name": "status", "containerPort": workers.status_port, "protocol": "TCP"}],
                     "resources": build_resources(
@@ -104,16 +124,18 @@ def _build_pod_labels(owner: Owner, *, attempt: int, rank: int) -> dict[str, str
     }
 
 
-def _build_variables(run: Run, *, owner: Owner, attempt: int, rank: int, policy: RunPolicy) -> Mapping[str, str]:
+def _build_variables(
+    run: Run, *, owner: Owner, attempt: int, rank: int, nodes: int, policy: RunPolicy
+) -> Mapping[str, str]:
     workers = run.workers
-    endpoint = names.rendezvous_endpoint(owner.name, owner.uid, attempt=attempt) if workers.nodes > 1 else ""
+    endpoint = names.rendezvous_endpoint(owner.name, owner.uid, attempt=attempt) if nodes > 1 else ""
     return {
         contract.CONTRACT_VERSION_ENV: str(run.contract_version),
         contract.RUN_ENV: format_worker_run(run),
         contract.JOB_UID_ENV: owner.uid,
         contract.RUN_HASH_ENV: run.hash,
         contract.ATTEMPT_ENV: str(attempt),
-        contract.NODES_ENV: str(workers.nodes),
+        contract.NODES_ENV: str(nodes),
         contract.NODE_RANK_ENV: str(rank),
         contract.PROCESSES_PER_NODE_ENV: str(workers.processes_per_node),
         contract.CPUS_ENV: str(whole_cpus(workers.cpu)),

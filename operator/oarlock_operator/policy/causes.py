@@ -20,6 +20,8 @@ class OperatorCause(StrEnum):
     CREATION_REFUSED = "CreationRefused"
     STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"
+    RESIZED = "Resized"
+    EXCLUSION_LIFTED = "ExclusionLifted"
 
 
 CONSEQUENCES: frozenset[str] = frozenset(

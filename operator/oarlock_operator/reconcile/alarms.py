@@ -4,8 +4,10 @@ from oarlock_api.v1alpha1.status import TrainingJobStatus
 from oarlock_operator.policy.deadlines import compute_startup_clock
 from oarlock_operator.policy.phases import ACTIVE, count_active_seconds
 from oarlock_operator.policy.times import earliest
+from oarlock_operator.reconcile.excluding import next_lift
 from oarlock_operator.reconcile.job_conditions import SILENCE_SECONDS, silent_since
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.resizing import next_resize
 from oarlock_operator.reconcile.steps import JobStep
 
 
@@ -13,7 +15,13 @@ def compute_wake(job: JobView, step: JobStep, status: TrainingJobStatus) -> floa
     """Return the next time, in seconds since 1970, at which the plan may be another one; None if none is known."""
     if step.phase not in ACTIVE:
         return step.wake_at
-    moments = (step.wake_at, _active_deadline(job, status), _startup_deadline(job), _silence(job))
+    moments = (
+        step.wake_at,
+        _active_deadline(job, status),
+        _startup_deadline(job),
+        _silence(job),
+        *_changes_of_nodes(job),
+    )
     return earliest(*(moment for moment in moments if moment is not None and moment > job.now))
 
 
@@ -30,6 +38,10 @@ def _startup_deadline(job: JobView) -> float | None:
         return None
     allowed = job.policy.startup_deadline_seconds
     return compute_startup_clock(tuple(job.pods.values()), wanted=job.nodes, allowed=allowed).due
+
+
+def _changes_of_nodes(job: JobView) -> tuple[float | None, ...]:
+    return next_resize(job), next_lift(job)
 
 
 def _silence(job: JobView) -> float | None:

@@ -49,6 +49,7 @@ def _follow_joining(job: JobView) -> JobStep:
 def _describe_training(job: JobView) -> str:
     report = job.report
     where = f"on {job.nodes} nodes" if job.nodes > 1 else f"on node {job.pods[0].node}"
+    where += f" of {job.wanted} wanted" if job.nodes < job.wanted else ""
     said = [f"attempt {job.status.attempt} {where}"]
     if report and report.non_finite:
         said.append(f"not finite: {', '.join(report.non_finite[:3])}. Lower the learning rate or clip gradients")

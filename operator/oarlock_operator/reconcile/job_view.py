@@ -11,10 +11,11 @@ from oarlock_api.findings import Finding
 from oarlock_api.resolve import first_spec_change
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
-from oarlock_api.v1alpha1.training_job import RunPolicy, TrainingJobSpec
+from oarlock_api.v1alpha1.training_job import Elastic, RunPolicy, TrainingJobSpec
 from oarlock_api.validation import validate_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
+from oarlock_operator.policy.elastic import clamp_nodes
 from oarlock_operator.policy.phases import PREPARING
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, WorkerReport
 from oarlock_operator.settings import Settings
@@ -46,6 +47,8 @@ class JobView:
     """Pods of the attempt, by rank."""
     old_pods: tuple[ObservedPod, ...]
     """Pods of the job that are not of the attempt."""
+    scouts: tuple[ObservedPod, ...]
+    """Pods of the attempt that only look for room for more nodes."""
     strangers: Mapping[str, ObservedPod]
     """Pods of others that hold a name of ours."""
 
@@ -59,7 +62,44 @@ class JobView:
 
     @property
     def nodes(self) -> int:
-        return self.run.workers.nodes if self.run else 0
+        """How many pods the attempt has."""
+        return count_nodes(self.status, self.run)
+
+    @property
+    def most_nodes(self) -> int:
+        """How many pods an attempt may have at most."""
+        return max(self.nodes, self.run.workers.most_nodes) if self.run else 0
+
+    @property
+    def elastic(self) -> Elastic | None:
+        """Bounds between which the number of nodes may change, as they were accepted; None: it is fixed."""
+        return self.run.workers.elastic if self.run else None
+
+    @property
+    def wanted(self) -> int:
+        """How many nodes the job should have; more than it has while there is no room for them."""
+        if self.elastic is None:
+            return self.nodes
+        return clamp_nodes(self.spec.workers.nodes if self.spec else self._wanted_before, self.elastic)
+
+    @property
+    def is_asked_to_resize(self) -> bool:
+        """Whether another number of nodes is wanted than when the attempt got its number."""
+        return self.wanted != self._wanted_before
+
+    @property
+    def _wanted_before(self) -> int:
+        return self.status.gang.wanted if self.status.gang else self.nodes
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Nodes that pods of the attempt avoid."""
+        return tuple(each.node for each in self.status.excluded_nodes)
+
+    @property
+    def all_pods(self) -> tuple[ObservedPod, ...]:
+        """Pods of the job, of all attempts."""
+        return (*self.pods.values(), *self.scouts, *self.old_pods)
 
     @property
     def missing(self) -> dict[int, str]:
@@ -96,6 +136,16 @@ class JobView:
         return status if status is not None and status.attempt == self.status.attempt else None
 
     @property
+    def reports(self) -> dict[int, WorkerReport]:
+        """The last answers of the agents that are asked, by node rank, as far as they are of this attempt."""
+        first = {0: self.observed.report} if self.observed.report else {}
+        return {
+            rank: report
+            for rank, report in {**first, **self.observed.peers}.items()
+            if report.status is None or report.status.attempt == self.status.attempt
+        }
+
+    @property
     def has_trained(self) -> bool:
         """Whether the attempt has made its first step, as far as known."""
         # An agent that started torchrun again in its pod prepares a second time.
@@ -118,7 +168,10 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
     checked = validate_training_job(observed.object.spec, name=observed.object.name)
     run = read_run(observed.status)
     own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
-    current = {pod.rank: pod for pod in own if _is_current(pod, observed.status, run)}
+    gang = [pod for pod in own if _is_current(pod, observed.status, run)]
+    nodes = count_nodes(observed.status, run)
+    current = {pod.rank: pod for pod in gang if 0 <= pod.rank < nodes}
+    scouts = tuple(pod for pod in gang if pod.rank >= nodes)
     return JobView(
         observed=observed,
         now=now,
@@ -135,18 +188,9 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
         policy=checked.model.run_policy if checked.model else read_run_policy(observed.object.spec),
         run=run,
         is_unreadable=run is None and observed.status.run is not None,
-    @property
-    def reports(self) -> dict[int, WorkerReport]:
-        """The last answers of the agents that are asked, by node rank, as far as they are of this attempt."""
-        first = {0: self.observed.report} if self.observed.report else {}
-        return {
-            rank: report
-            for rank, report in {**first, **self.observed.peers}.items()
-            if report.status is None or report.status.attempt == self.status.attempt
-        }
-
         pods=current,
-        old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod),
+        old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod and pod not in scouts),
+        scouts=scouts,
         strangers={pod.name: pod for pod in observed.pods if pod.owner_uid != observed.object.uid},
     )
 
@@ -161,6 +205,13 @@ def read_run(status: TrainingJobStatus) -> Run | None:
         return None
 
 
+def count_nodes(status: TrainingJobStatus, run: Run | None) -> int:
+    """Return how many nodes the attempt has: as the run was accepted, until a later attempt got another number."""
+    if run is None:
+        return 0
+    return status.gang.nodes if status.gang and run.workers.elastic else run.workers.nodes
+
+
 def read_run_policy(spec: Mapping[str, Any]) -> RunPolicy:
     """Return the run policy of a spec that is invalid elsewhere: suspending must work nevertheless."""
     try:
@@ -170,5 +221,4 @@ def read_run_policy(spec: Mapping[str, Any]) -> RunPolicy:
 
 
 def _is_current(pod: ObservedPod, status: TrainingJobStatus, run: Run | None) -> bool:
-    in_gang = run is not None and 0 <= pod.rank < run.workers.nodes
-    return in_gang and run is not None and pod.attempt == status.attempt and pod.run_hash == run.hash
+    return run is not None and pod.attempt == status.attempt and pod.run_hash == run.hash

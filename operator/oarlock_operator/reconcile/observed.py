@@ -183,6 +183,8 @@ class ObservedJob:
     """The termination record of the latest rank 0 whose pod is gone; None if nobody heard it."""
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are not ready or gone."""
+    usable_nodes: int | None = None
+    """How many nodes of the cluster take pods; None: nodes are not watched."""
     rooms: tuple[Room, ...] = ()
     """The cluster's nodes, while a pod finds none; empty: not known, or not needed."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)

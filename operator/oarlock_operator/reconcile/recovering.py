@@ -11,6 +11,7 @@ from oarlock_operator.policy.backoff import compute_retry_delay
 from oarlock_operator.policy.bounds import fit_failure
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.deadlines import compute_startup_clock
+from oarlock_operator.policy.exclusion import exclude_nodes
 from oarlock_operator.policy.failures import Culprit, find_culprit
 from oarlock_operator.policy.phases import count_active_seconds
 from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
@@ -21,6 +22,7 @@ from oarlock_operator.policy.waiting import explain_wait
 from oarlock_operator.reconcile.finishing import pods_to_remove
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.renewing import describe_renewal, raise_attempt
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.surroundings import surround_job
 
@@ -93,7 +95,7 @@ def restart(job: JobView, failure: FailureRecord, verdict: Verdict) -> JobStep:
         reason=failure.cause,
         message=describe_restart(after),
         changes=changes,
-        delete=tuple(pod for pod in (*job.pods.values(), *job.old_pods) if not pod.deleting),
+        delete=tuple(pod for pod in job.all_pods if not pod.deleting),
         confirm=True,
         wake_at=parse_time(after.retry_after),
     )
@@ -108,11 +110,18 @@ def _count_restart(job: JobView, failure: FailureRecord, verdict: Verdict) -> di
         retried_at=parse_time(status.retry_after),
         now=job.now,
     )
+    failures = [*status.failures, failure][-MAX_FAILURES:]
     costs = budget_of(failure.cause) is not Budget.FREE
     return {
-        # An attempt that the status knows nothing of may be on the volume's fence: the next one must be beyond it.
-        "attempt": 1 + max([status.attempt, *(pod.attempt for pod in job.old_pods)]),
-        "failures": [*status.failures, failure][-MAX_FAILURES:],
+        "attempt": raise_attempt(job),
+        "failures": failures,
+        "excluded_nodes": exclude_nodes(
+            status.excluded_nodes,
+            failures,
+            usable_nodes=job.observed.usable_nodes,
+            needed=_count_needed_nodes(job),
+            now=job.now,
+        ),
         "restarts": {**status.restarts, failure.cause: status.restarts.get(failure.cause, 0) + 1},
         "restart_count": status.restart_count + 1,
         "counted_restarts": status.counted_restarts + verdict.counts,
@@ -121,8 +130,16 @@ def _count_restart(job: JobView, failure: FailureRecord, verdict: Verdict) -> di
     }
 
 
+def _count_needed_nodes(job: JobView) -> int:
+    """Return how many nodes the job cannot do without: pods that take GPUs have one each, others may share one."""
+    uses_gpus = job.run is not None and job.run.workers.gpus_per_node > 0
+    return job.nodes if uses_gpus else 1
+
+
 def describe_restart(status: TrainingJobStatus) -> str:
     """Say why the job restarts and when, from its status alone."""
+    if renewal := describe_renewal(status):
+        return renewal
     if not status.failures:
         return f"attempt {status.attempt} starts at {status.retry_after}"
     failure = status.failures[-1]

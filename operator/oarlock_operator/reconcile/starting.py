@@ -84,7 +84,7 @@ def _find_obstacle(job: JobView) -> Wait | None:
         if name in job.strangers:
             return _taken("pod", name)
     service, run = job.observed.service, job.run
-    if service and run and run.workers.nodes > 1:
+    if service and run and job.nodes > 1:
         if service.owner_uid != job.owner.uid:
             return _taken("service", service.name)
         if service.deleting:
@@ -145,10 +145,18 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
             access_modes=checkpoints.access_modes,
             retain=checkpoints.retain,
         )
-    if run.workers.nodes > 1 and job.observed.service is None:
+    if job.nodes > 1 and job.observed.service is None:
         yield build_service(job.owner, status_port=run.workers.status_port)
     progress = job.status.progress
     save_seconds = progress.metrics.get("checkpointDurableSeconds") if progress else None
     policy = lengthen_grace(job.policy, save_seconds=save_seconds)
     for rank in job.missing:
-        yield build_worker_pod(run, owner=job.owner, attempt=job.status.attempt, rank=rank, policy=policy)
+        yield build_worker_pod(
+            run,
+            owner=job.owner,
+            attempt=job.status.attempt,
+            rank=rank,
+            nodes=job.nodes,
+            policy=policy,
+            excluded=job.excluded,
+        )

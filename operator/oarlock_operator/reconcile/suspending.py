@@ -4,11 +4,14 @@ The agents checkpoint within their grace period. The number of the attempt is ra
 ending are old ones: resuming starts pods of new names, and costs no restart.
 """
 
+from typing import Any
+
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.policy.conditions import holds
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.renewing import raise_attempt, set_gang
 from oarlock_operator.reconcile.steps import JobStep
 
 
@@ -16,7 +19,7 @@ def suspend(job: JobView) -> JobStep | None:
     """Remove the pods of a job that shall be suspended; None if it shall not."""
     if not job.policy.suspend:
         return None
-    pods = (*job.pods.values(), *job.old_pods)
+    pods = job.all_pods
     if not pods:
         return _rest_suspended(job)
     leaving = [pod for pod in pods if pod.deleting]
@@ -27,7 +30,7 @@ def suspend(job: JobView) -> JobStep | None:
         phase=JobPhase.SUSPENDED,
         reason="Suspending",
         message=f"waiting for {len(pods)} {'pod' if len(pods) == 1 else 'pods'} to checkpoint and end{by}: {shown}",
-        changes={"attempt": job.status.attempt + 1, "retry_after": None} if job.pods else {},
+        changes={**_begin_anew(job), "retry_after": None} if job.pods else {},
         delete=tuple(pod for pod in pods if not pod.deleting),
         confirm=bool(job.pods),
     )
@@ -48,7 +51,13 @@ def _rest_suspended(job: JobView) -> JobStep:
         phase=JobPhase.SUSPENDED,
         reason="Suspended",
         message=f"all pods are gone; {safe}. Set spec.runPolicy.suspend to false to resume",
-        changes={"retry_after": None},
+        changes={**(_begin_anew(job) if job.wanted != job.nodes else {}), "retry_after": None},
         # That nothing is there must not be believed of a cache either.
-        confirm=not holds(job.status.conditions, "Suspended"),
+        confirm=not holds(job.status.conditions, "Suspended") or job.wanted != job.nodes,
     )
+
+
+def _begin_anew(job: JobView) -> dict[str, Any]:
+    """Return the changes with which the next attempt is another one, with all nodes that are wanted: the room may differ."""
+    resized = set_gang(job, job.wanted, why="the job was suspended") if job.wanted != job.nodes else {}
+    return {"attempt": raise_attempt(job), **resized}

@@ -4,6 +4,7 @@ from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator import names
 from oarlock_operator.reconcile.accepting import accept
 from oarlock_operator.reconcile.alarms import compute_wake
+from oarlock_operator.reconcile.excluding import lift_exclusions
 from oarlock_operator.reconcile.finishing import rest, succeed
 from oarlock_operator.reconcile.following import follow
 from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only
@@ -11,6 +12,8 @@ from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedJob
 from oarlock_operator.reconcile.plans import Deletion, EventNote, Plan, Reference
 from oarlock_operator.reconcile.recovering import expire, recover
+from oarlock_operator.reconcile.renewing import describe_renewal
+from oarlock_operator.reconcile.resizing import grow, resize
 from oarlock_operator.reconcile.starting import make_room, start
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.suspending import suspend
@@ -44,9 +47,11 @@ def decide(job: JobView) -> JobStep:
         or suspend(job)
         or expire(job)
         or recover(job)
+        or lift_exclusions(job)
+        or resize(job)
         or make_room(job)
         or start(job)
-        or follow(job)
+        or grow(job, follow(job))
     )
 
 
@@ -96,8 +101,8 @@ def _references_to_confirm(job: JobView) -> tuple[Reference, ...]:
     """Name the job, its pods as they are known, and those that may be there unknown: an attempt begins after the one before."""
     attempt = job.status.attempt
     attempts = (attempt - 1, attempt) if attempt > 0 else (attempt,)
-    known = [pod.name for pod in (*job.pods.values(), *job.old_pods)]
-    possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.nodes)]
+    known = [pod.name for pod in job.all_pods]
+    possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.most_nodes)]
     pods = (Reference(kind="Pod", namespace=job.owner.namespace, name=name) for name in dict.fromkeys(known + possible))
     return (
         Reference(kind="TrainingJob", namespace=job.owner.namespace, name=job.owner.name),
@@ -115,7 +120,13 @@ def _missing_claim(job: JobView) -> tuple[Reference, ...]:
 def _describe_events(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[EventNote, ...]:
     if after.phase is None or after.phase is before.phase:
         return ()
-    return (EventNote(reason=after.phase.value, message=after.message, warning=after.phase in _WARNINGS),)
+    return (
+        EventNote(
+            reason=after.phase.value,
+            message=after.message,
+            warning=after.phase in _WARNINGS and not describe_renewal(after),
+        ),
+    )
 
 
 def _others(observed: ObservedJob, status: TrainingJobStatus) -> tuple[Reference, ...]:

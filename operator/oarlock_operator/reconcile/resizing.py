@@ -1,0 +1,109 @@
+"""The size of an elastic job: what is wanted, what there is room for, and the scouts that look for more. Pure.
+
+A scout is a pod like a worker of the attempt, with the next rank, that only holds its place: whether there is room for one more
+node is for the scheduler alone to say, and to ask it costs the training nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator.manifests.metadata import Manifest
+from oarlock_operator.manifests.scouts import build_scout_pod
+from oarlock_operator.policy.causes import OperatorCause
+from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_growth, find_shrink
+from oarlock_operator.policy.refusals import find_refusal
+from oarlock_operator.policy.times import earliest, parse_time
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.renewing import renew, set_gang
+from oarlock_operator.reconcile.steps import JobStep
+
+
+def resize(job: JobView) -> JobStep | None:
+    """Change the number of nodes where that costs nothing, or somebody asked for it; None: it stays."""
+    if job.old_pods and not job.pods:
+        # What is asked for before pods are created reaches back one attempt: the one before must be over first.
+        return None
+    # Scouts cannot ask another queue for room, so that a gang is given back to it as a whole.
+    is_free = not job.pods or job.policy.queue is not None
+    if job.wanted < job.nodes or (job.wanted > job.nodes and job.is_asked_to_resize and is_free):
+        return _resize(job, job.wanted, why=f"spec.workers.nodes is {job.wanted} now")
+    due = _find_due_resize(job)
+    return _resize(job, due.nodes, why=due.why) if due and due.due <= job.now else None
+
+
+def grow(job: JobView, following: JobStep) -> JobStep:
+    """Let scouts look for room beside the step with which the attempt is followed."""
+    if idle := tuple(scout for scout in job.scouts if _is_idle(job, scout.rank) and not scout.deleting):
+        return replace(following, delete=idle)
+    if job.wanted <= job.nodes or job.policy.queue is not None or following.phase is not JobPhase.TRAINING:
+        return following
+    since = _growth_start(job)
+    if since is None or job.now < since:
+        return following
+    room = f"; looking for room for {job.wanted} nodes"
+    following = replace(following, message=following.message + room)
+    scouts = tuple(_build_scouts(job))
+    if refusal := find_refusal(scouts, job.observed.refusals, now=job.now):
+        return replace(following, message=f"{following.message}: {refusal.message}", wake_at=refusal.retry_at)
+    return replace(following, create=scouts)
+
+
+def next_resize(job: JobView) -> float | None:
+    """Return when the number of nodes may change although nothing is observed, in seconds since 1970."""
+    due = _find_due_resize(job)
+    is_due = job.wanted > job.nodes and not job.scouts and job.policy.queue is None
+    starts = _growth_start(job) if is_due else None
+    return earliest(due.due if due else None, starts)
+
+
+def _resize(job: JobView, nodes: int, *, why: str) -> JobStep:
+    return renew(job, OperatorCause.RESIZED, set_gang(job, nodes, why=why))
+
+
+def _find_due_resize(job: JobView) -> Resize | None:
+    """Return what the places say that pods and scouts have found."""
+    if job.elastic is None or not job.pods:
+        return None
+    patience = job.settings.elastic_placement_seconds
+    if job.scouts and job.wanted > job.nodes:
+        sound = [scout for scout in job.scouts if not scout.deleting and scout.node not in job.observed.lost_nodes]
+        return find_growth(sound, nodes=job.nodes, wanted=job.wanted, patience=patience)
+    refused = sum(1 for name in job.missing.values() if name in job.observed.refusals)
+    return find_shrink(
+        tuple(job.pods.values()), nodes=job.nodes, refused=refused, elastic=job.elastic, patience=patience
+    )
+
+
+def _growth_start(job: JobView) -> float | None:
+    since = parse_time(job.status.phase_since)
+    if job.elastic is None or job.status.phase is not JobPhase.TRAINING or since is None or not job.has_trained:
+        return None
+    eta = job.report.eta_seconds if job.report else None
+    return compute_growth_start(
+        training_since=since,
+        eta_seconds=None if eta is None else round(eta),
+        interval=job.settings.elastic_growth_seconds,
+        is_asked=job.is_asked_to_resize,
+    )
+
+
+def _is_idle(job: JobView, rank: int) -> bool:
+    """Say whether a scout is of no use: fewer nodes are wanted now, or it has ended and somebody else may try later."""
+    scout = next(each for each in job.scouts if each.rank == rank)
+    ended = scout.phase in ("Succeeded", "Failed")
+    return rank >= job.wanted or (ended and job.now >= scout.created + job.settings.elastic_growth_seconds)
+
+
+def _build_scouts(job: JobView) -> Iterator[Manifest]:
+    there = {scout.rank for scout in job.scouts}
+    for rank in range(job.nodes, job.wanted):
+        if job.run and rank not in there and job.pod_name(rank) not in job.strangers:
+            yield build_scout_pod(
+                job.run,
+                owner=job.owner,
+                attempt=job.status.attempt,
+                rank=rank,
+                policy=job.policy,
+                excluded=job.excluded,
+            )
