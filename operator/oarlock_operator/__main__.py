@@ -1,11 +1,14 @@
-"""`python -m oarlock_operator`: the operator as a process, in a pod or under a kubeconfig."""
+"""`python -m oarlock_operator`: the operator as a process, in a pod or under a kubeconfig.
+
+`python -m oarlock_operator release-finalizers` is what runs before the operator is removed.
+"""
 
 import asyncio
 import logging
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,6 +26,7 @@ from oarlock_operator.leading_campaign import Campaign
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.probes import serve_probes
 from oarlock_operator.prometheus_metrics import PrometheusMetrics
+from oarlock_operator.releasing import release_finalizers
 from oarlock_operator.settings import Settings
 
 _log = logging.getLogger("oarlock_operator")
@@ -31,15 +35,37 @@ _PAUSE = 2.0
 
 
 def main() -> None:
-    """Run the operator until SIGTERM; exit with 1 and one message if it cannot work here."""
+    """Run the operator until SIGTERM, or one of its errands; exit with 1 and one message if it cannot work here."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("kopf").setLevel(logging.WARNING)
     try:
-        asyncio.run(serve(Settings.from_environment()))
+        asyncio.run(_find_work(sys.argv[1:])(Settings.from_environment()))
     except (ValueError, OperatorError, ClusterError) as error:
         sys.exit(f"oarlock-operator: {error}")
     except KeyboardInterrupt:
         return
+
+
+def _find_work(arguments: Sequence[str]) -> Callable[[Settings], Coroutine[Any, Any, None]]:
+    match arguments:
+        case []:
+            return serve
+        case ["release-finalizers"]:
+            return leave
+    raise ValueError(f"there is no command {' '.join(arguments)!r}; there are: none, to serve, and release-finalizers")
+
+
+async def leave(settings: Settings) -> None:
+    """Remove what would be in the way once no operator is there any more."""
+    clock = ServerClock()
+    connection = await Connection.open(clock=clock)
+    cluster = KubernetesCluster(connection)
+    try:
+        lease = _find_lease(connection, settings)
+        count = await release_finalizers(cluster, lease, namespace=settings.namespace or None, clock=clock)
+        _log.info("released %d Datasets", count)
+    finally:
+        await cluster.close()
 
 
 async def serve(settings: Settings) -> None:
@@ -66,12 +92,18 @@ async def serve(settings: Settings) -> None:
 
 
 def _build_campaign(connection: Connection, settings: Settings, clock: Clock, metrics: Metrics) -> Campaign | None:
-    if not settings.lease_namespace:
+    lease = _find_lease(connection, settings)
+    if lease is None:
         return None
-    lease = KubernetesLease(connection, namespace=settings.lease_namespace, name=settings.lease_name)
     # A container that is started again in the same pod is another operator.
     me = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     return Campaign(lease, me=me, clock=clock, metrics=metrics)
+
+
+def _find_lease(connection: Connection, settings: Settings) -> KubernetesLease | None:
+    if not settings.lease_namespace:
+        return None
+    return KubernetesLease(connection, namespace=settings.lease_namespace, name=settings.lease_name)
 
 
 @asynccontextmanager

@@ -45,3 +45,11 @@ def install(
         *old,
         *sets,
     )
+
+
+def uninstall(
+    control_plane: ControlPlane, *, namespace: str, release: str = RELEASE
+) -> subprocess.CompletedProcess[str]:
+    """Uninstall the chart without its hook, which is a pod that nobody runs: tests run its command themselves."""
+    place = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
+    return helm("uninstall", release, "--no-hooks", *place)

@@ -4,11 +4,11 @@ import subprocess
 from typing import Any
 
 import pytest
-from chart.releases import CHART, RELEASE, helm, install, render
+from chart.releases import CHART, RELEASE, helm, install, render, uninstall
 
 from control_plane.server import ControlPlane
 from control_plane.tools import kubectl_path
-from oarlock_operator.cluster.permissions import Right, needed_rights
+from oarlock_operator.cluster.permissions import Right, lease_rights, needed_rights
 from oarlock_operator.settings import Settings
 
 OPTIONAL = {"events", "nodes", "customresourcedefinitions"}
@@ -47,6 +47,7 @@ def test_helm_finds_nothing_wrong_when_it_lints_the_chart() -> None:
         ("trainer.gpusPerNode=-1", "gpusPerNode"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("extraEnv.PATH=x", "extraEnv"),
+        ("leaderElection.enabled=false", "replicas must be 1"),
     ],
 )
 def test_a_typo_in_a_value_is_refused_by_name(value: str, says: str) -> None:
@@ -79,7 +80,58 @@ def test_no_right_goes_beyond_the_namespace_when_one_is_watched() -> None:
     manifests = render("watchNamespace=team-a")
 
     assert by_kind(manifests, "ClusterRole") == by_kind(manifests, "ClusterRoleBinding") == []
-    assert {role["metadata"]["namespace"] for role in by_kind(manifests, "Role")} == {"team-a"}
+    assert {role["metadata"]["namespace"] for role in by_kind(manifests, "Role")} == {"team-a", "oarlock-system"}
+
+
+def test_account_may_write_one_lease_and_nothing_else_beside_the_operator() -> None:
+    [role] = by_kind(render(), "Role")
+    named, unnamed = role["rules"]
+
+    assert role["metadata"]["namespace"] == "oarlock-system"
+    assert granted([role]) == {name_right(right) for right in lease_rights(RELEASE)}
+    assert (named["resourceNames"], unnamed["verbs"]) == ([RELEASE], ["create"])
+    assert by_kind(render("leaderElection.enabled=false", "replicas=1"), "Role") == []
+
+
+def test_replicas_spread_and_hand_over_when_they_elect_a_leader() -> None:
+    [deployment] = by_kind(render(), "Deployment")
+    [budget] = by_kind(render(), "PodDisruptionBudget")
+    pod = deployment["spec"]["template"]
+    [term] = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]["type"]) == (2, "RollingUpdate")
+    selected = term["podAffinityTerm"]["labelSelector"]["matchLabels"]
+    assert selected.items() <= pod["metadata"]["labels"].items()
+    assert budget["spec"]["selector"]["matchLabels"] == selected
+
+
+def test_one_operator_is_stopped_before_the_next_starts_when_none_is_elected() -> None:
+    manifests = render("leaderElection.enabled=false", "replicas=1")
+    [deployment] = by_kind(manifests, "Deployment")
+
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert by_kind(manifests, "PodDisruptionBudget") == by_kind(manifests, "Job") == []
+    names = {variable["name"] for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    assert not any("LEASE" in name for name in names)
+
+
+def test_operator_and_the_hook_before_its_removal_share_the_lease_and_the_account() -> None:
+    manifests = render("watchNamespace=team-a")
+    [deployment], [hook] = by_kind(manifests, "Deployment"), by_kind(manifests, "Job")
+    pods = [each["spec"]["template"]["spec"] for each in (deployment, hook)]
+    lease, hooked = (read_settings(pod) for pod in pods)
+
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert hook["spec"]["template"]["spec"]["containers"][0]["args"] == ["release-finalizers"]
+    assert (lease.lease_namespace, lease.lease_name) == ("oarlock-system", RELEASE)
+    assert (hooked.lease_namespace, hooked.lease_name, hooked.namespace) == ("oarlock-system", RELEASE, "team-a")
+    assert pods[0]["serviceAccountName"] == pods[1]["serviceAccountName"]
+    assert pods[0]["securityContext"] == pods[1]["securityContext"]
+
+
+def read_settings(pod: dict[str, Any]) -> Settings:
+    [container] = pod["containers"]
+    return Settings.from_environment({variable["name"]: variable["value"] for variable in container["env"]})
 
 
 def test_the_operator_pod_is_restricted_and_gets_settings_that_exist() -> None:
@@ -102,18 +154,21 @@ def test_the_account_holds_its_rights_when_helm_installs_the_chart(control_plane
     try:
         account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
         missing = [right for right in needed_rights() if not may(account, right)]
+        missing += [right for right in lease_rights(RELEASE) if not may(account, right, namespace=namespace)]
         assert missing == []
+        assert not may(account, Right("update", "leases", "coordination.k8s.io", name="other"), namespace=namespace)
         assert not may(account, Right("get", "secrets"))
         assert not may(account, Right("create", "pods", subresource="exec"))
     finally:
-        removed = helm("uninstall", RELEASE, "--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
+        removed = uninstall(control_plane, namespace=namespace)
 
     assert removed.returncode == 0, removed.stderr
     assert control_plane.api.exists("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.oarlock.dev")
 
 
-def may(account: Any, right: Right) -> bool:
+def may(account: Any, right: Right, *, namespace: str = "default") -> bool:
     resource = f"{right.resource}.{right.group}" if right.group else right.resource
+    resource += f"/{right.name}" if right.name else ""
     subresource = [f"--subresource={right.subresource}"] if right.subresource else []
-    command = ["auth", "can-i", right.verb, resource, *subresource, "--namespace", "default", "--quiet"]
+    command = ["auth", "can-i", right.verb, resource, *subresource, "--namespace", namespace, "--quiet"]
     return subprocess.run([str(kubectl_path()), "--kubeconfig", str(account), *command], check=False).returncode == 0

@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from chart.releases import CHART, helm
+from chart.releases import CHART, helm, uninstall
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
 from kube.scene import Scene
@@ -22,7 +22,7 @@ def account(control_plane: ControlPlane) -> Iterator[Path]:
     installed = helm("install", _RELEASE, str(CHART), "--set", "replicas=0", "--take-ownership", *old, *place)
     assert installed.returncode == 0, installed.stderr
     yield control_plane.kubeconfig_for_service_account(namespace, _RELEASE)
-    removed = helm("uninstall", _RELEASE, *place)
+    removed = uninstall(control_plane, namespace=namespace, release=_RELEASE)
     assert removed.returncode == 0, removed.stderr
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chart.releases import RELEASE, helm, install
+from chart.releases import RELEASE, install, uninstall
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
 from kube.scene import Object, Scene, make_facts, make_job
@@ -33,7 +33,8 @@ def installed(
     assert done.returncode == 0, done.stderr
     try:
         account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
-        with OperatorProcess(account, folder, namespace=watching) as operator:
+        election = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
+        with OperatorProcess(account, folder, namespace=watching, settings=election) as operator:
             yield operator
             operator.check()
             assert "Traceback" not in operator.read_log()
@@ -41,7 +42,7 @@ def installed(
             assert refused <= DISPENSABLE
             assert bool(refused) == bool(watching)
     finally:
-        gone = helm("uninstall", RELEASE, "--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
+        gone = uninstall(control_plane, namespace=namespace)
     assert gone.returncode == 0, gone.stderr
 
 
