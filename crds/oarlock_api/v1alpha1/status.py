@@ -224,6 +224,19 @@ class ExcludedNode(OpenModel):
     """Since when, RFC 3339."""
 
 
+class QueueStatus(OpenModel):
+    """Where a job stands that waits for its place."""
+
+    position: int | None = None
+    """Place among the jobs that wait for the same resource, counted from 1."""
+    expected_start: str | None = None
+    """About when it starts, by the ETAs of the jobs that run, RFC 3339; absent: nobody knows."""
+    since: str
+    """Since when it waits, RFC 3339."""
+    preempted_by: str = ""
+    """The job that took its place, as NAMESPACE/NAME; empty: none did."""
+
+
 class TrainingJobStatus(OpenModel):
     """State of a TrainingJob."""
 

@@ -47,6 +47,8 @@ class ObservedPod:
     """When a node was found for it."""
     unschedulable: str = ""
     """The scheduler's message."""
+    is_gated: bool = False
+    """Whether a scheduling gate keeps the scheduler from it."""
     node: str = ""
     ip: str = ""
     started: float | None = None
