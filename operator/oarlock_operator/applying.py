@@ -21,6 +21,7 @@ from oarlock_operator.cluster.port import (
     NotFoundError,
     Object,
     RefusedError,
+    UnavailableError,
 )
 from oarlock_operator.errors import PrunedStatusError
 from oarlock_operator.gathering import Gathered, Gatherer
@@ -33,6 +34,7 @@ from oarlock_operator.write_budget import WriteBudget
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+_TOO_MANY = 429
 _AT_ONCE = 32
 """Requests of one plan that are on the way at the same time."""
 
@@ -124,13 +126,20 @@ class Applier:
         except AlreadyExistsError:
             return await self._meet(key, manifest, reference)
         except RefusedError as error:
-            refusal = Refusal(message=str(error), time=self.clock.now(), status=error.status)
-            self.gatherer.refusals.setdefault(key, {})[reference.name] = refusal
+            self._note_refusal(key, reference, error)
             _log.warning("the cluster refuses to create %s: %s", describe(reference), error)
             return False
+        except UnavailableError as error:
+            if error.status >= _TOO_MANY:
+                self._note_refusal(key, reference, error)  # the server lives, so that it can be told of in the status
+            raise
         _log.info("created %s", describe(reference))
         self._settle(key, {**made, "kind": reference.kind})
         return True
+
+    def _note_refusal(self, key: Reference, reference: Reference, error: ClusterError) -> None:
+        refusal = Refusal(message=str(error), time=self.clock.now(), status=error.status)
+        self.gatherer.refusals.setdefault(key, {})[reference.name] = refusal
 
     async def _meet(self, key: Reference, manifest: Object, reference: Reference) -> bool:
         """There is an object of that name: find out whether it is the very one that was to be created."""

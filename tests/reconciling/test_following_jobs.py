@@ -262,7 +262,7 @@ def test_a_refused_pod_is_asked_for_again_after_a_while(age: float) -> None:
 
     assert bool(planned.create) is (age > 30)
     if not planned.create:
-        assert status_of(planned).reason == "Refused"
+        assert status_of(planned).reason == "QuotaExceeded"
         assert "refuses Pod lenet-0a1b2c3d-0-0: exceeded quota: gpus" in status_of(planned).message
         assert planned.wake_at == NOW - age + 30
 

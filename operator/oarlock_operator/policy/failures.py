@@ -1,5 +1,6 @@
 """Which pod failed first, and why: its termination record, else what the cluster says of it. Pure."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,10 @@ _DISRUPTIONS: dict[str, OperatorCause] = {
     "NodeAffinity": OperatorCause.NODE_REFUSED,
     "UnexpectedAdmissionError": OperatorCause.NODE_REFUSED,
 }
+_OWN_DISK = re.compile(
+    r"ephemeral local storage usage exceeds|exceeds the limit|exceeded its local ephemeral storage limit", re.IGNORECASE
+)
+"""What a kubelet says of a pod that used more disk than it may. Of a node that is low on something it says other words."""
 _START_ERRORS = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
 
 
@@ -116,7 +121,7 @@ def classify(pod: ObservedPod, *, lost_nodes: frozenset[str]) -> str:
 
 
 def _by_disruption(pod: ObservedPod) -> str | None:
-    if pod.pod_reason == "Evicted" and "exceed" in pod.pod_message:
+    if pod.pod_reason == "Evicted" and _OWN_DISK.search(pod.pod_message):
         # The pod itself used more disk than it may: on another node it would do so again.
         return Cause.STORAGE_FULL
     if pod.pod_reason.startswith("OutOf"):

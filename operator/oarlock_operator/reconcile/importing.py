@@ -267,10 +267,12 @@ def start(data: DatasetView) -> ImportStep | None:
     if refusal := find_refusal(children, data.observed.refusals, now=data.now):
         if refusal.is_final:
             return _fail_refused(data, refusal.message)
-        return ImportStep(
-            phase=DatasetPhase.PENDING, reason="Refused", message=refusal.message, wake_at=refusal.retry_at
-        )
-    wait = wait_for_scheduler(data.pod_name)
+        if not refusal.is_transient:
+            return ImportStep(
+                phase=DatasetPhase.PENDING, reason=refusal.reason, message=refusal.message, wake_at=refusal.retry_at
+            )
+    busy = Wait(reason=refusal.reason, message=refusal.message) if refusal else None
+    wait = busy or wait_for_scheduler(data.pod_name)
     started = {} if data.status.start_time else {"start_time": format_time(data.now)}
     return ImportStep(
         phase=DatasetPhase.PENDING,

@@ -7,6 +7,7 @@ from oarlock_api.findings import Finding, describe_findings
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.policy.conditions import Aspect, find_condition
 from oarlock_operator.policy.times import format_time
+from oarlock_operator.reconcile.hazards import describe_hazards
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
@@ -19,6 +20,7 @@ def describe_conditions(job: JobView, step: JobStep) -> Iterator[Aspect]:
     yield _describe_validity(job, step.findings or job.findings)
     yield from _describe_dataset(job, step)
     yield from _describe_suspension(job, step)
+    yield from describe_hazards(job, step)
     yield from _describe_progress(job, step)
     if step.phase is JobPhase.SUCCEEDED:
         yield Aspect(type="Complete", holds=True, reason=step.reason, message=step.message)

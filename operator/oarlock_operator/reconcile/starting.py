@@ -57,8 +57,12 @@ def start(job: JobView) -> JobStep | None:
     if refusal := find_refusal(children, job.observed.refusals, now=job.now):
         if refusal.is_final:
             return fail_refused(job, refusal.message)
-        return JobStep(phase=JobPhase.STARTING, reason="Refused", message=refusal.message, wake_at=refusal.retry_at)
-    wait = explain_wait(job.pods.values(), surround_job(job)) or wait_for_scheduler(
+        if not refusal.is_transient:
+            return JobStep(
+                phase=JobPhase.STARTING, reason=refusal.reason, message=refusal.message, wake_at=refusal.retry_at
+            )
+    busy = Wait(reason=refusal.reason, message=refusal.message) if refusal else None
+    wait = busy or explain_wait(job.pods.values(), surround_job(job)) or wait_for_scheduler(
         job.pod_name(min(job.missing, default=0))
     )
     return JobStep(

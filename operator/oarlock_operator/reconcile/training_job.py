@@ -7,6 +7,7 @@ from oarlock_operator.reconcile.alarms import compute_wake
 from oarlock_operator.reconcile.excluding import lift_exclusions
 from oarlock_operator.reconcile.finishing import rest, succeed
 from oarlock_operator.reconcile.following import follow
+from oarlock_operator.reconcile.hazards import restore_service
 from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedJob
@@ -51,6 +52,7 @@ def decide(job: JobView) -> JobStep:
         or resize(job)
         or make_room(job)
         or start(job)
+        or restore_service(job)
         or grow(job, follow(job))
     )
 
