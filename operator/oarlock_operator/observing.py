@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from oarlock_operator import names
+from oarlock_operator.plain_text import clean_text
 from oarlock_operator.policy.amounts import parse_amount
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
@@ -20,11 +21,12 @@ from oarlock_operator.reconcile.observed import (
     ObservedService,
     Taint,
 )
-from oarlock_operator.untrusted import Identity, clean_text, read_termination_record
+from oarlock_operator.untrusted import Identity, read_termination_record
 
 Object = Mapping[str, Any]
 
 _LONGEST_MESSAGE = 1024
+_LONGEST_REASON = 128
 _LARGEST_NUMBER = 10**6
 _SIGNAL_OFFSET = 128
 """A process that a signal kills ends with this exit code plus the signal."""
@@ -96,14 +98,14 @@ def observe_pod(raw: Object) -> SeenPod:
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         started=parse_time(_state(container, "running").get("startedAt") or ended.get("startedAt")),
-        waiting_reason=waiting.get("reason") or "",
+        waiting_reason=_word(waiting),
         waiting_message=_message(waiting),
-        pod_reason=status.get("reason") or "",
+        pod_reason=_word(status),
         pod_message=_message(status),
-        disruption=_condition(status, "DisruptionTarget", "True").get("reason") or "",
+        disruption=_word(_condition(status, "DisruptionTarget", "True")),
         exit_code=ended.get("exitCode"),
         signal=_signal(ended),
-        container_reason=ended.get("reason") or "",
+        container_reason=_word(ended),
         finished=parse_time(ended.get("finishedAt")),
         termination=said.value,
     )
@@ -168,7 +170,7 @@ def observe_warning(raw: Object) -> ObjectWarning:
     """Observe an Event: about what, and what it says, beginning with its reason."""
     about = raw.get("involvedObject") or raw.get("regarding") or {}
     text = clean_text(str(raw.get("message") or raw.get("note") or ""), limit=_LONGEST_MESSAGE)
-    reason = str(raw.get("reason") or "")
+    reason = _word(raw)
     return ObjectWarning(
         kind=about.get("kind") or "",
         namespace=about.get("namespace") or "",
@@ -264,7 +266,7 @@ def _condition(status: Object, kind: str, value: str) -> Mapping[str, Any]:
 
 def _unschedulable(status: Object) -> str:
     condition = _condition(status, "PodScheduled", "False")
-    return _message(condition) or condition.get("reason") or ""
+    return _message(condition) or _word(condition)
 
 
 def _scheduled_at(status: Object) -> float | None:
@@ -272,7 +274,12 @@ def _scheduled_at(status: Object) -> float | None:
 
 
 def _message(part: Object) -> str:
-    return clean_text(part.get("message") or "", limit=_LONGEST_MESSAGE)
+    return clean_text(str(part.get("message") or ""), limit=_LONGEST_MESSAGE)
+
+
+def _word(part: Object) -> str:
+    """A reason is one word, but anybody may write Events, and some may write the status of a pod."""
+    return clean_text(str(part.get("reason") or ""), limit=_LONGEST_REASON)
 
 
 def _signal(ended: Object) -> int | None:

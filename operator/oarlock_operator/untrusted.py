@@ -6,6 +6,7 @@ started; what does not pass counts as not said, with a note for the log. Pure: n
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, NoReturn, TypeVar
@@ -29,6 +30,7 @@ from oarlock_api.contract import (
     TerminationRecord,
     WorkerStatus,
 )
+from oarlock_operator.plain_text import clean_text
 
 MAX_TERMINATION_MESSAGE_BYTES = 4096
 """The kubelet keeps no more; whatever is longer did not come from one."""
@@ -41,8 +43,12 @@ _MAX_WARNINGS = 8
 _MAX_STALLED = 8
 _LARGEST_INTEGER = 2**53
 _LATEST_TIME = 253_402_300_799.0  # the end of the year 9999, the last that RFC 3339 can write
-_BIDIRECTIONAL = frozenset(range(0x202A, 0x202F)) | frozenset(range(0x2066, 0x206A))
-_CONTROLS = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDIRECTIONAL) if chr(code) not in "\n\t"}
+_MAX_NAME = 128
+_MAX_PATH = 1024
+_MAX_DIMENSIONS = 4
+_LARGEST_SIDE = 2**20
+_VERSION = re.compile(r"[0-9a-f]{1,64}")
+_SPLITS = frozenset({"train", "validation", "test"})
 
 R = TypeVar("R", bound=Record)
 
@@ -91,11 +97,6 @@ def read_termination_record(message: str, *, expected: Identity) -> Reading[Term
         return Reading(value=None, note=f"termination record is not used: {error}")
 
 
-def clean_text(text: str, *, limit: int = _MAX_TEXT) -> str:
-    """Return a text without control characters, lone surrogates and changes of writing direction, cut to its limit."""
-    return text[:limit].encode(errors="replace").decode().translate(_CONTROLS)
-
-
 def _read(kind: type[R], content: bytes, *, limit: int) -> R:
     if len(content) > limit:
         raise _RejectedError(f"it has {len(content)} bytes, at most {limit} are read")
@@ -119,9 +120,9 @@ def _clean(value: Any, *, depth: int) -> Any:
         raise _RejectedError(f"a list or an object in it has {len(value)} items, at most {_MAX_ITEMS} are read")
     match value:
         case str():
-            return clean_text(value)
+            return clean_text(value, limit=_MAX_TEXT, keeps_lines=True)
         case dict():
-            return {clean_text(key, limit=128): _clean(item, depth=depth + 1) for key, item in value.items()}
+            return {clean_text(key, limit=_MAX_NAME): _clean(item, depth=depth + 1) for key, item in value.items()}
         case list():
             return [_clean(item, depth=depth + 1) for item in value]
         case float() if not math.isfinite(value):
@@ -199,10 +200,10 @@ def _settle_status(status: WorkerStatus) -> WorkerStatus:
         status,
         phase=status.phase if status.phase in set(PodPhase) else _UNKNOWN_PHASE,
         metrics=_few(status.metrics),
-        non_finite=[name[:128] for name in status.non_finite[:_MAX_METRICS]],
+        non_finite=[_line(name, _MAX_NAME) for name in status.non_finite[:_MAX_METRICS]],
         checkpoint_latest=_checkpoint(status.checkpoint_latest),
         checkpoint_best=_checkpoint(status.checkpoint_best),
-        ranks=[_validate(RankStatus, rank).to_wire() for rank in status.ranks],
+        ranks=[_rank(rank) for rank in status.ranks],
         join=_join(status.join),
         stalled=[_stalled(stalled) for stalled in status.stalled[:_MAX_STALLED]],
         warnings=_short(status.warnings),
@@ -231,13 +232,21 @@ def _checkpoint(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return replace(facts, path=_inner_path(facts.path)).to_wire()
 
 
+def _rank(wire: Mapping[str, Any]) -> dict[str, Any]:
+    rank = _validate(RankStatus, wire)
+    return replace(rank, phase=rank.phase if rank.phase in set(PodPhase) else _UNKNOWN_PHASE).to_wire()
+
+
 def _join(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if wire is None:
         return None
     join = _validate(JoinStatus, wire)
     known = join.state in set(JoinState)
     return replace(
-        join, state=join.state if known else _UNKNOWN_PHASE, endpoint=join.endpoint[:300], detail=join.detail[:300]
+        join,
+        state=join.state if known else _UNKNOWN_PHASE,
+        endpoint=_line(join.endpoint, 300),
+        detail=_line(join.detail, 300),
     ).to_wire()
 
 
@@ -247,7 +256,7 @@ def _stalled(wire: Mapping[str, Any]) -> dict[str, Any]:
         stalled,
         phase=stalled.phase if stalled.phase in set(PodPhase) else _UNKNOWN_PHASE,
         standing=stalled.standing if stalled.standing in set(Standing) else Standing.UNKNOWN.value,
-        where=stalled.where[:200],
+        where=_line(stalled.where, 200),
     ).to_wire()
 
 
@@ -255,7 +264,13 @@ def _failure(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
     if wire is None:
         return None
     failure = _validate(Failure, wire)
-    return replace(failure, cause=failure.cause if failure.cause in set(Cause) else Cause.UNKNOWN.value).to_wire()
+    return replace(
+        failure,
+        cause=failure.cause if failure.cause in set(Cause) else Cause.UNKNOWN.value,
+        message=_line(failure.message, _MAX_TEXT),
+        remedy=_line(failure.remedy, _MAX_TEXT),
+        phase=failure.phase if failure.phase in set(PodPhase) else "",
+    ).to_wire()
 
 
 def _dataset(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -265,19 +280,26 @@ def _dataset(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
     counts = [*facts.counts.values(), *(count for row in facts.class_counts.values() for count in row)]
     if any(count < 0 for count in counts):
         raise _RejectedError("a count is negative")
-    if any(size < 1 for size in facts.sample_shape):
-        raise _RejectedError("sampleShape holds a size below 1")
+    if len(facts.sample_shape) > _MAX_DIMENSIONS or not all(1 <= side <= _LARGEST_SIDE for side in facts.sample_shape):
+        raise _RejectedError("sampleShape is no size of a sample")
+    if not _VERSION.fullmatch(facts.version):
+        raise _RejectedError("the version of the data set is no hash")
     if not facts.path:
         raise _RejectedError("the path of the data set is empty")
+    if {*facts.counts, *facts.class_counts} - _SPLITS:
+        raise _RejectedError("it counts the samples of unknown splits")
     return replace(
-        facts, path=_inner_path(facts.path), classes=facts.classes[:50], first_rejects=_short(facts.first_rejects)
+        facts,
+        path=_inner_path(facts.path),
+        classes=[_line(name, _MAX_NAME) for name in facts.classes[:50]],
+        first_rejects=_short(facts.first_rejects),
     ).to_wire()
 
 
 def _inner_path(path: str) -> str:
     """Return a path that stays where it is rooted: later pods mount what it names."""
-    if path.startswith("/") or ".." in path.split("/") or "\n" in path or "\t" in path:
-        raise _RejectedError(f"path {path[:100]!r} leads out of its volume")
+    if path.startswith("/") or ".." in path.split("/") or len(path) > _MAX_PATH or _line(path, _MAX_PATH) != path:
+        raise _RejectedError(f"path {_line(path, 100)!r} leads out of its volume, or is none")
     return path
 
 
@@ -286,4 +308,8 @@ def _few(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def _short(texts: list[str]) -> list[str]:
-    return [text[:300] for text in texts[:_MAX_WARNINGS]]
+    return [_line(text, 300) for text in texts[:_MAX_WARNINGS]]
+
+
+def _line(text: str, limit: int) -> str:
+    return clean_text(text, limit=limit)

@@ -17,6 +17,7 @@ from oarlock_operator.cluster.port import (
     RefusedError,
     UnavailableError,
 )
+from oarlock_operator.plain_text import clean_text
 from oarlock_operator.reconcile.plans import Reference
 
 _UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _GONE, _TOO_MANY = 401, 404, 409, 410, 429
@@ -33,7 +34,9 @@ def build_error(
 ) -> ClusterError:
     """Return the error that an HTTP answer with a status of 400 or more stands for."""
     body = _parse(content)
-    message, reason = str(body.get("message") or f"HTTP status {status}")[:_LONGEST_MESSAGE], body.get("reason")
+    # Admission webhooks put anything into a refusal, and it ends up in statuses.
+    message = clean_text(str(body.get("message") or f"HTTP status {status}"), limit=_LONGEST_MESSAGE)
+    reason = body.get("reason")
     kind: type[ClusterError] = RefusedError
     if status == _GONE:
         kind = GoneError
