@@ -58,8 +58,6 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.parallelism", refuses=_other_than("ddp"), remedy="use ddp"),
     Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
-    Unsupported(path="spec.runPolicy.priority", refuses=_other_than(0), remedy="use 0"),
-    Unsupported(path="spec.runPolicy.queue", remedy=_LEAVE_OUT),
 )
 
 DATASET: tuple[Unsupported, ...] = (

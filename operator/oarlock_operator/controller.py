@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from oarlock_operator.admission import Admission
 from oarlock_operator.applying import Applier, describe
 from oarlock_operator.clock import Clock, SystemClock
 from oarlock_operator.cluster.port import (
@@ -84,6 +85,15 @@ class Controller:
             metrics=self._metrics,
             relisted=self.queue.forgive_all,
         )
+        self.admission = self._gatherer.admission = Admission(
+            cluster,
+            self.store,
+            settings,
+            self.clock,
+            self._metrics,
+            wake=self.queue.add,
+            wake_at=self.queue.add_at,
+        )
         self._watch_custom_resources = watch_custom_resources
         self.lag = 0.0
         """Seconds by which the event loop was late, lately."""
@@ -95,6 +105,7 @@ class Controller:
     def take_over(self) -> None:
         """Look at everything: from now on this operator is the one that writes."""
         self.queue.forgive_all()
+        self.admission.take_over()
         for key in tuple(self.store.keys()):
             self.queue.add(key)
 
@@ -125,7 +136,10 @@ class Controller:
         return [
             *custom,
             *(self.watching.watch(kind, labels=ours) for kind in CHILD_KINDS),
-            *(self.watching.watch(kind, is_optional=True) for kind in (NODE, EVENT)),
+            self._watch_nodes(),
+            self.watching.watch(EVENT, is_optional=True),
+            self._run_admission(),
+            self.admission.run_refreshes(),
             self.watching.run_comparisons(self._settings.resync_seconds, compared=self._resync),
             self.watching.run_echo_checks(),
             self.queue.run_timers(),
@@ -133,6 +147,14 @@ class Controller:
             *(self._progress.run_worker() for _ in range(self._progress.workers)),
             self._measure(),
         ]
+
+    async def _watch_nodes(self) -> None:
+        await self.watching.watch(NODE, is_optional=True)
+        self.admission.turn_off("the operator's account may not read nodes, and no queue budget is set")
+
+    async def _run_admission(self) -> None:
+        await self.watching.wait_until_listed()
+        await self.admission.run(leads=self._leadership.wait)
 
     async def _work(self) -> None:
         while True:

@@ -10,6 +10,7 @@ from oarlock_api.contract import TerminationRecord
 from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
 from oarlock_api.wire import OpenModel
 from oarlock_operator import names, observing
+from oarlock_operator.admission import Admission
 from oarlock_operator.errors import UnreadableStatusError
 from oarlock_operator.live_reads import LiveReads
 from oarlock_operator.mirror import Name
@@ -50,6 +51,8 @@ class Gatherer:
     reads: LiveReads
     progress: Progress
     refusals: dict[Reference, dict[str, Refusal]] = field(default_factory=dict)
+    admission: Admission | None = None
+    """The queue; None: there is none."""
 
     async def gather(self, key: Reference, *, confirmed: bool = False) -> Gathered | None:
         """Observe a key; None: it is gone.
@@ -69,6 +72,8 @@ class Gatherer:
         if any(pod.unschedulable and not pod.scheduled for pod in observed.pods):
             rooms = await self.reads.occupancy.measure(self.store.nodes.values())
             observed = replace(observed, rooms=rooms)
+        if self.admission and isinstance(observed, ObservedJob):
+            observed = replace(observed, verdict=await self.admission.find_verdict(key, raw))
         look_again = self.reads.next_expiry(key, brought)
         return Gathered(observed=observed, status=raw.get("status") or {}, look_again=look_again)
 
@@ -76,6 +81,8 @@ class Gatherer:
         """Forget a key that is gone."""
         self.refusals.pop(key, None)
         self.reads.forget(key)
+        if self.admission:
+            self.admission.forget(key)
         self.progress.follow(key, None)
 
     def _gather_job(
@@ -85,27 +92,23 @@ class Gatherer:
         uid = raw["metadata"]["uid"]
         seen = self._pods_of(key, read)
         self.progress.follow(key, _find_reporter(seen, uid=uid, attempt=status.attempt))
+        self._follow_peers(key, seen, uid=uid, status=status)
         service = self.store.service_of(key, names.service_name(key.name, uid))
         return ObservedJob(
             object=observing.observe_object(raw),
-        self._follow_peers(key, seen, uid=uid, status=status)
             status=status,
             pods=_observed(seen),
             service=service or next((each for each in read if isinstance(each, ObservedService)), None),
             dataset=self._dataset_of(key, raw),
             claims=self._find_claims(key, claims, read),
             report=self.progress.report(key),
+            peers=self.progress.peer_reports(key),
             last_words=self._find_last_words(key, uid=uid),
             lost_nodes=self._lost_nodes(seen),
             usable_nodes=self.store.count_usable_nodes(),
             refusals=dict(self.refusals.get(key, {})),
-            peers=self.progress.peer_reports(key),
             confirmed=confirmed,
         )
-
-    def _find_last_words(self, key: Reference, *, uid: str) -> TerminationRecord | None:
-        words = self.store.last_words_of(key)
-        return words if words and words.job_uid == uid else None
 
     def _follow_peers(self, key: Reference, seen: Iterable[SeenPod], *, uid: str, status: TrainingJobStatus) -> None:
         """Ask the agents of all ranks while rank 0's cannot know who is missing, or who does not move."""
@@ -118,6 +121,10 @@ class Gatherer:
         # Most gangs meet within seconds; a hang was noticed late enough.
         delay = self.progress.first_delay if is_joining(said) else 0.0
         self.progress.follow_peers(key, peers, delay=delay)
+
+    def _find_last_words(self, key: Reference, *, uid: str) -> TerminationRecord | None:
+        words = self.store.last_words_of(key)
+        return words if words and words.job_uid == uid else None
 
     def _gather_import(
         self, key: Reference, raw: Mapping[str, Any], *, claims: frozenset[str], read: list[Any], confirmed: bool

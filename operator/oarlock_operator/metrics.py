@@ -34,6 +34,18 @@ class Metrics:
     def count_repairs(self, *, kind: str, repairs: int) -> None:
         """A resync found differences between what is stored and what is there."""
 
+    def count_decision(self, *, seconds: float) -> None:
+        """The queue decided of all jobs."""
+
+    def count_admission(self, *, seconds: float) -> None:
+        """A job got a place after it had waited for so long."""
+
+    def count_preemption(self) -> None:
+        """A job gave its place to another one."""
+
+    def show_waiting(self, jobs: int) -> None:
+        """How many jobs wait for a place."""
+
     def show_queue(self, *, waiting: int, active: int) -> None:
         """Keys that wait for a worker, and those that have one."""
 

@@ -18,6 +18,11 @@ MANAGED_BY = "oarlock"
 RUN_HASH_ANNOTATION = "oarlock.dev/run-hash"
 GRACE_PERIOD_ANNOTATION = "oarlock.dev/grace-period-seconds"
 
+KUEUE_GROUP = "kueue.x-k8s.io"
+KUEUE_QUEUE_LABEL = f"{KUEUE_GROUP}/queue-name"
+KUEUE_POD_GROUP_LABEL = f"{KUEUE_GROUP}/pod-group-name"
+KUEUE_TOTAL_COUNT_ANNOTATION = f"{KUEUE_GROUP}/pod-group-total-count"
+
 IN_USE_FINALIZER = "oarlock.dev/in-use"
 """On a Dataset, and only while an unfinished job refers to it."""
 
@@ -36,6 +41,10 @@ def short_uid(uid: str) -> str:
 
 def worker_pod_name(job: str, uid: str, *, attempt: int, rank: int) -> str:
     return f"{job}-{short_uid(uid)}-{attempt}-{rank}"
+
+
+def pod_group_name(job: str, uid: str, *, attempt: int) -> str:
+    return f"{job}-{short_uid(uid)}-{attempt}"
 
 
 def import_pod_name(dataset: str, uid: str, *, attempt: int) -> str:

@@ -69,6 +69,8 @@ class SeenPod:
     """Port of its agent; 0 if it has none."""
     note: str = ""
     """Why its termination record is not used."""
+    devices: tuple[tuple[str, float], ...] = ()
+    """What it takes of extended resources, such as GPUs."""
 
 
 def observe_pod(raw: Object) -> SeenPod:
@@ -95,6 +97,7 @@ def observe_pod(raw: Object) -> SeenPod:
         scheduled=bool(spec.get("nodeName")),
         scheduled_at=_scheduled_at(status),
         unschedulable=_unschedulable(status),
+        is_gated=_condition(status, "PodScheduled", "False").get("reason") == "SchedulingGated",
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         started=parse_time(_state(container, "running").get("startedAt") or ended.get("startedAt")),
@@ -109,7 +112,7 @@ def observe_pod(raw: Object) -> SeenPod:
         finished=parse_time(ended.get("finishedAt")),
         termination=said.value,
     )
-    return SeenPod(pod=pod, status_port=_status_port(spec), note=said.note)
+    return SeenPod(pod=pod, status_port=_status_port(spec), note=said.note, devices=observe_devices(spec))
 
 
 def observe_claim(raw: Object, *, message: str = "") -> ObservedClaim:
@@ -249,6 +252,16 @@ def _container_status(status: Object) -> Mapping[str, Any]:
 
 def _state(container: Object, state: str) -> Mapping[str, Any]:
     return (container.get("state") or {}).get(state) or {}
+
+
+def observe_devices(spec: Object) -> tuple[tuple[str, float], ...]:
+    """What a pod takes of extended resources: they are never overcommitted, so that limits say it."""
+    devices: dict[str, float] = {}
+    for container in spec.get("containers") or ():
+        for name, amount in ((container.get("resources") or {}).get("limits") or {}).items():
+            if "/" in name:
+                devices[name] = devices.get(name, 0.0) + parse_amount(amount)
+    return tuple(sorted(devices.items()))
 
 
 def _waiting(status: Object) -> Mapping[str, Any]:

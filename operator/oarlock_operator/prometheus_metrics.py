@@ -25,6 +25,8 @@ from oarlock_operator.reconcile.plans import Reference
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+_WAITS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0, 3 * 86400.0, 7 * 86400.0)
+
 
 class PrometheusMetrics(Metrics):
     """Keeps all measurements in one registry."""
@@ -52,6 +54,20 @@ class PrometheusMetrics(Metrics):
         self._watches = self._count("watch_events", "What watches brought.", "kind", "event")
         self._pulls = self._count("progress_pulls", "Questions to trainers, by result.", "result")
         self._repairs = self._count("resync_repairs", "Differences that a comparison found.", "kind")
+        self._waits = Histogram(
+            "oarlock_operator_queue_wait_seconds",
+            "How long jobs waited for a place.",
+            buckets=_WAITS,
+            registry=registry,
+        )
+        self._decisions = Histogram(
+            "oarlock_operator_queue_decision_seconds",
+            "Time that the queue takes to decide of all jobs.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._preemptions = self._count("queue_preemptions", "Jobs that gave their place to one of a higher priority.")
+        self._queued = self._show("queue_waiting_jobs", "Jobs that wait for a place.")
         self._waiting = self._show("queue_depth", "Objects that wait to be reconciled.")
         self._active = self._show("reconciles_active", "Objects that are being reconciled.")
         self._phases = self._show("objects", "Datasets and TrainingJobs, by phase.", "kind", "phase")
@@ -85,6 +101,18 @@ class PrometheusMetrics(Metrics):
 
     def count_repairs(self, *, kind: str, repairs: int) -> None:
         self._repairs.labels(kind).inc(repairs)
+
+    def count_decision(self, *, seconds: float) -> None:
+        self._decisions.observe(seconds)
+
+    def count_admission(self, *, seconds: float) -> None:
+        self._waits.observe(seconds)
+
+    def count_preemption(self) -> None:
+        self._preemptions.inc()
+
+    def show_waiting(self, jobs: int) -> None:
+        self._queued.set(jobs)
 
     def show_queue(self, *, waiting: int, active: int) -> None:
         self._waiting.set(waiting)

@@ -17,6 +17,7 @@ from oarlock_operator.cluster.port import Change, WatchEvent
 from oarlock_operator.complaints import Complaints
 from oarlock_operator.mirror import Mirror, Name
 from oarlock_operator.observing import Object, SeenPod
+from oarlock_operator.queueing.demand import Demand, read_demand
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedNode, ObservedPod, ObservedService
 from oarlock_operator.reconcile.plans import Reference
 
@@ -35,6 +36,8 @@ class Stored:
     dataset: str = ""
     """The Dataset that an unfinished job refers to."""
     phase: str = ""
+    demand: Demand | None = None
+    """What the queue needs to know of a job."""
     for_users: int = 0
     """Changes with what the jobs of a Dataset depend on: without this, every new job would have all others planned."""
 
@@ -64,6 +67,8 @@ class Store:
 
     def __init__(self, wake: Callable[[Reference], None]) -> None:
         self._wake = wake
+        self.queue_changed: Callable[[], None] = lambda: None
+        """Called when the queue must decide anew: a job, the node of a pod, or a node has changed."""
         self.jobs: Mirror[Stored] = Mirror(_store, self._job_changed)
         self.datasets: Mirror[Stored] = Mirror(_store, self._dataset_changed)
         self.pods: Mirror[OwnedPod] = Mirror(_own_pod, self._pod_changed)
@@ -243,6 +248,8 @@ class Store:
 
     def _job_changed(self, name: Name, old: Stored | None, new: Stored | None) -> None:
         key = _reference(JOB, name)
+        if _demands_differ(old, new):
+            self.queue_changed()
         before, after = old.dataset if old else "", new.dataset if new else ""
         if before != after:
             for dataset, is_used in ((before, False), (after, True)):
@@ -275,6 +282,8 @@ class Store:
             self._complaints.forget(old.seen.pod.uid)
         if new and not old:
             self._complaints.welcome(new.seen.pod.uid)
+        if _place_of(old) != _place_of(new):
+            self.queue_changed()
         self._index(POD, name, old.owner if old else None, new.owner if new else None)
 
     def _child_changed(self, kind: str) -> Callable[[Name, Child | None, Child | None], None]:
@@ -302,6 +311,7 @@ class Store:
     def _node_changed(self, name: Name, old: ObservedNode | None, new: ObservedNode | None) -> None:
         if old == new:
             return
+        self.queue_changed()
         for owned in self.pods.values():
             if owned.owner and owned.seen.pod.node == name.name:
                 self._wake(owned.owner)
@@ -320,6 +330,7 @@ def _store(raw: Object) -> Stored:
         text=text,
         dataset=name if is_user and name else "",
         phase=phase,
+        demand=read_demand(raw) if raw["kind"] == JOB else None,
         for_users=_digest_for_users(raw) if raw["kind"] == DATASET else 0,
     )
 
@@ -327,6 +338,19 @@ def _store(raw: Object) -> Stored:
 def _digest_for_users(raw: Object) -> int:
     status = {key: value for key, value in (raw.get("status") or {}).items() if key not in {"holders", "conditions"}}
     return hash(json.dumps([status, "deletionTimestamp" in raw["metadata"]], sort_keys=True))
+
+
+def _demands_differ(old: Stored | None, new: Stored | None) -> bool:
+    before, after = old.demand if old else None, new.demand if new else None
+    return after.differs_from(before) if after else before is not None
+
+
+def _place_of(owned: OwnedPod | None) -> tuple[object, ...]:
+    """What the queue needs to know of a pod: where it is, and whether it still takes anything there."""
+    if owned is None or not owned.seen.devices:
+        return ()
+    pod = owned.seen.pod
+    return (pod.uid, pod.node, pod.deleting, pod.phase in {"Succeeded", "Failed"})
 
 
 def _own_pod(raw: Object) -> OwnedPod:

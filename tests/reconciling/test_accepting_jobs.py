@@ -189,10 +189,6 @@ def test_a_run_that_cannot_be_read_is_left_alone() -> None:
     assert not planned.create
 
 
-def test_nothing_is_said_of_admission_while_nothing_decides_it() -> None:
-    assert condition(status_of(plan(observe())), "Admitted") is None
-
-
 def test_a_second_look_changes_nothing_when_a_job_waits() -> None:
     waiting = observe(dataset=None)
     status = status_of(plan(waiting))

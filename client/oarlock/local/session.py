@@ -200,6 +200,7 @@ async def _hold_unfinished_jobs(cluster: LocalCluster) -> None:
 def build_settings(machine: Machine) -> Settings:
     """Return the operator's settings for one machine: everything is near, and nobody else is kept waiting."""
     return Settings(
+        queueing="off",  # a machine with one user needs no queue: pods wait for its GPUs
         trainer_image=IMAGE,
         default_gpus_per_node=len(machine.gpus),
         status_port=find_free_port(DEFAULT_STATUS_PORT),

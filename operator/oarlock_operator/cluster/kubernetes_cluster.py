@@ -76,6 +76,13 @@ class KubernetesCluster:
         body = {"metadata": {"resourceVersion": resource_version, "finalizers": [*finalizers]}}
         return await self._ask("patch", reference, body=body)
 
+    async def serves(self, group: str) -> bool:
+        try:
+            await self._connection.request("get", f"/apis/{group}", resource="apigroups")
+        except NotFoundError:
+            return False
+        return True
+
     async def record_event(self, reference: Reference, *, uid: str, note: EventNote) -> None:
         try:
             await self._record(build_event(reference, uid=uid, note=note, now=time.time()))

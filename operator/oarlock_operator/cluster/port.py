@@ -125,6 +125,14 @@ class Cluster(Protocol):
         """Replace the finalizers as planned from `resource_version`. Raises as `write_status`."""
         ...
 
+    async def serves(self, group: str) -> bool:
+        """Say whether the cluster serves an API group: whether some other project is installed.
+
+        Raises:
+            UnavailableError.
+        """
+        ...
+
     async def record_event(self, reference: Reference, *, uid: str, note: EventNote) -> None:
         """Tell people what happened; best effort, never raises."""
         ...

@@ -17,6 +17,7 @@ from oarlock_operator.manifests.metadata import (
     merge_reserved,
 )
 from oarlock_operator.manifests.placement import build_image, build_placement
+from oarlock_operator.manifests.queues import build_queue_annotations, build_queue_labels
 from oarlock_operator.manifests.resources import build_resources, whole_cpus
 from oarlock_operator.manifests.security import build_container_security, build_pod_security
 from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
@@ -56,11 +57,18 @@ def build_worker_pod(
         "metadata": {
             "name": names.worker_pod_name(owner.name, owner.uid, attempt=attempt, rank=rank),
             "namespace": owner.namespace,
-            "labels": merge_reserved(_build_pod_labels(owner, attempt=attempt, rank=rank), template.labels),
+            "labels": merge_reserved(
+                {
+                    **_build_pod_labels(owner, attempt=attempt, rank=rank),
+                    **build_queue_labels(policy.queue, owner=owner, attempt=attempt, nodes=nodes),
+                },
+                template.labels,
+            ),
             "annotations": merge_reserved(
                 {
                     names.RUN_HASH_ANNOTATION: run.hash,
                     names.GRACE_PERIOD_ANNOTATION: str(policy.grace_period_seconds),
+                    **build_queue_annotations(policy.queue, nodes=nodes),
                 },
                 template.annotations,
             ),

@@ -40,6 +40,7 @@ def tell_preempted(turns: Round) -> dict[str, Verdict]:
             reason="Preempted",
             message=f"preempted by job {winner.title} of priority {winner.priority}",
             preempted_by=winner.uid,
+            winner=winner.title,
         )
         for uid, winner in turns.preempted.items()
     }

@@ -32,6 +32,8 @@ class Verdict:
     """Nodes on which there is room for an admitted job: one item a pod."""
     preempted_by: str = ""
     """UID of the job that gets the place."""
+    winner: str = ""
+    """The same job as NAMESPACE/NAME."""
 
     @property
     def essence(self) -> tuple[object, ...]:

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 from oarlock_api.contract import PodPhase
 from oarlock_api.findings import Finding, describe_findings
-from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase
 from oarlock_operator.policy.conditions import Aspect, find_condition
 from oarlock_operator.policy.times import format_time
+from oarlock_operator.queueing.verdicts import Stand
 from oarlock_operator.reconcile.hazards import describe_hazards
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
@@ -19,6 +20,7 @@ def describe_conditions(job: JobView, step: JobStep) -> Iterator[Aspect]:
     """Yield the conditions that hold or do not hold, in the order of a job's life."""
     yield _describe_validity(job, step.findings or job.findings)
     yield from _describe_dataset(job, step)
+    yield from _describe_admission(job, step)
     yield from _describe_suspension(job, step)
     yield from describe_hazards(job, step)
     yield from _describe_progress(job, step)
@@ -45,6 +47,20 @@ def _describe_dataset(job: JobView, step: JobStep) -> Iterator[Aspect]:
         yield Aspect(type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}")
     elif step.phase is JobPhase.WAITING_FOR_DATA:
         yield Aspect(type="DatasetReady", holds=False, reason=step.reason, message=step.message)
+
+
+def _describe_admission(job: JobView, step: JobStep) -> Iterator[Aspect]:
+    """Yield whether the job holds its place: from before its first pod until it is suspended, preempted or finished."""
+    known = find_condition(job.status.conditions, "Admitted")
+    if step.phase in (JobPhase.QUEUED, JobPhase.SUSPENDED):
+        if job.run or known:
+            yield Aspect(type="Admitted", holds=False, reason=step.reason, message=step.message)
+    elif known and (known.status == "True" or step.phase in FINISHED_JOB_PHASES):
+        yield Aspect(type=known.type, holds=known.status == "True", reason=known.reason, message=known.message)
+    elif job.run and (verdict := job.observed.verdict) and verdict.stand is Stand.ADMITTED:
+        yield Aspect(type="Admitted", holds=True, reason=verdict.reason, message=verdict.message)
+    elif job.run:
+        yield Aspect(type="Admitted", holds=True, reason="NotQueued")
 
 
 def _describe_suspension(job: JobView, step: JobStep) -> Iterator[Aspect]:

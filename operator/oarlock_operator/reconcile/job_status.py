@@ -17,7 +17,7 @@ from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
 MAX_MESSAGE_BYTES = 1000
-_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "goodput"})
+_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "queue", "goodput"})
 
 
 def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
@@ -37,6 +37,7 @@ def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
                     ),
                     "nodes": 0 if "attempt" in step.changes else job.up,
                     "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
+                    "queue": None,
                     "progress": build_progress(job),
                     "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
                     **_turn_clock(job, step.phase),

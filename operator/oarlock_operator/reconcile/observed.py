@@ -6,6 +6,7 @@ from typing import Any
 
 from oarlock_api.contract import TerminationRecord, WorkerStatus
 from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
+from oarlock_operator.queueing.verdicts import Verdict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,6 +182,8 @@ class ObservedJob:
     claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
     """Claims by name: the data's, the checkpoints' and those that the pod template mounts."""
     report: WorkerReport | None = None
+    peers: Mapping[int, WorkerReport] = field(default_factory=dict)
+    """The last answers of the other agents by node rank, while they are asked."""
     last_words: TerminationRecord | None = None
     """The termination record of the latest rank 0 whose pod is gone; None if nobody heard it."""
     lost_nodes: frozenset[str] = frozenset()
@@ -191,6 +194,8 @@ class ObservedJob:
     """The cluster's nodes, while a pod finds none; empty: not known, or not needed."""
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     """What the server refused to create, by the child's name."""
+    verdict: Verdict | None = None
+    """What the queue has decided of it; None: nothing yet."""
     confirmed: bool = False
     """Whether what the last plan asked to confirm was just read past the caches, and the job was as that plan believed.
 
@@ -198,8 +203,6 @@ class ObservedJob:
     """
 
 
-    peers: Mapping[int, WorkerReport] = field(default_factory=dict)
-    """The last answers of the other agents by node rank, while they are asked."""
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedImport:
     """Everything that planning a Dataset depends on, besides the time and the settings."""

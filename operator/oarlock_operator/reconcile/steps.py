@@ -9,6 +9,7 @@ from oarlock_api.findings import Finding
 from oarlock_api.v1alpha1.status import DatasetPhase, JobPhase
 from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.reconcile.observed import ObservedPod
+from oarlock_operator.reconcile.plans import Reference
 
 P = TypeVar("P", bound=StrEnum)
 
@@ -28,6 +29,8 @@ class Step(Generic[P]):
     create: tuple[Manifest, ...] = ()
     confirm: bool = False
     """Whether it must not be taken on the word of a cache."""
+    witnesses: tuple[Reference, ...] = ()
+    """Other objects that the step rests on, to be read past the caches as well before it is taken."""
     wake_at: float | None = None
 
 

@@ -18,6 +18,7 @@ from oarlock_operator.reconcile.resizing import grow, resize
 from oarlock_operator.reconcile.starting import make_room, start
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.suspending import suspend
+from oarlock_operator.reconcile.taking_turns import give_way, wait_for_kueue, wait_turn
 from oarlock_operator.settings import Settings
 
 _WARNINGS = frozenset({JobPhase.INVALID, JobPhase.RESTARTING, JobPhase.FAILED})
@@ -48,10 +49,13 @@ def decide(job: JobView) -> JobStep:
         or suspend(job)
         or expire(job)
         or recover(job)
+        or give_way(job)
+        or wait_turn(job)
         or lift_exclusions(job)
         or resize(job)
         or make_room(job)
         or start(job)
+        or wait_for_kueue(job)
         or restore_service(job)
         or grow(job, follow(job))
     )
@@ -75,7 +79,7 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
     if (step.confirm or step.delete or step.delete_job or unguarded) and not observed.confirmed:
-        return Plan(confirm=_references_to_confirm(job))
+        return Plan(confirm=(*_references_to_confirm(job), *step.witnesses))
     events = _describe_events(observed.status, status)
     return Plan(
         status=status if is_new else None,

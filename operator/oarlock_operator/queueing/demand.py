@@ -1,0 +1,122 @@
+"""What the queue reads of a job's object: whether it waits or holds a place, and what that takes. Pure.
+
+Kept for every unfinished job, so it is small, and what many jobs share is shared.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase
+from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.phases import ACTIVE
+from oarlock_operator.policy.times import parse_time
+from oarlock_operator.queueing.jobs import Needs
+from oarlock_operator.queueing.placement import Placement, read_placement
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Demand:
+    """A job with a frozen run that waits for a place, or holds one."""
+
+    uid: str
+    is_admitted: bool
+    is_handed_over: bool
+    """Whether another queue decides of it."""
+    priority: int
+    created: float
+    since: float
+    """Since when it waits."""
+    pods: int
+    gpus: float
+    """GPUs of each pod."""
+    gpu_resource: str
+    cpu: float
+    """Cores of each pod."""
+    memory: float
+    """Bytes of each pod."""
+    placement: Placement
+    ends: float | None = None
+    """When it is expected to end."""
+
+    def differs_from(self, other: "Demand | None") -> bool:
+        """Whether the queue must decide anew: an expected end changes all the time, and is looked at now and then."""
+        return other is None or replace(self, ends=None) != replace(other, ends=None)
+
+
+def read_demand(raw: Mapping[str, Any]) -> Demand | None:
+    """Return the demand of a TrainingJob; None: it wants no place, or its status cannot be read."""
+    status, spec, metadata = raw.get("status") or {}, raw.get("spec") or {}, raw["metadata"]
+    policy, phase = _mapping(spec.get("runPolicy")), status.get("phase")
+    workers = _mapping(_mapping(status.get("run")).get("workers"))
+    if not workers or phase in FINISHED_JOB_PHASES or "deletionTimestamp" in metadata:
+        return None
+    is_admitted = says_admitted(status)
+    if not is_admitted and (phase != JobPhase.QUEUED or policy.get("suspend")):
+        return None
+    try:
+        return _read(metadata, status, policy, workers, is_admitted=is_admitted)
+    except (TypeError, ValueError):
+        return None  # somebody edited the status by hand: planning says so
+
+
+def says_admitted(status: Mapping[str, Any]) -> bool:
+    """Say whether a job holds a place: one that ran before there was a queue does, too."""
+    conditions = [each for each in status.get("conditions") or () if each.get("type") == "Admitted"]
+    return conditions[0].get("status") == "True" if conditions else status.get("phase") in ACTIVE
+
+
+def find_needs(
+    *, gpus: float, gpu_resource: str, cpu: float, memory: float, budget: Mapping[str, float] | None
+) -> Needs:
+    """Return what is counted of a pod: GPUs, or with a budget what that names. Empty: the job need not wait."""
+    wants = ((gpu_resource, float(gpus)), ("cpu", cpu), ("memory", memory))
+    counted = {gpu_resource} if budget is None else budget.keys()
+    return tuple((resource, amount) for resource, amount in wants if resource in counted and amount > 0)
+
+
+def _read(
+    metadata: Mapping[str, Any],
+    status: Mapping[str, Any],
+    policy: Mapping[str, Any],
+    workers: Mapping[str, Any],
+    *,
+    is_admitted: bool,
+) -> Demand:
+    created = parse_time(metadata.get("creationTimestamp")) or 0.0
+    template = _mapping(workers.get("podTemplate"))
+    where = {name: template[name] for name in ("nodeSelector", "tolerations", "affinity") if template.get(name)}
+    return Demand(
+        uid=str(metadata.get("uid") or ""),
+        is_admitted=is_admitted,
+        is_handed_over=bool(policy.get("queue")),
+        priority=int(policy.get("priority") or 0),
+        created=created,
+        since=parse_time(_mapping(status.get("queue")).get("since")) or created,
+        pods=int(_mapping(status.get("gang")).get("nodes") or workers["nodes"]),
+        gpus=float(workers.get("gpusPerNode") or 0),
+        gpu_resource=str(workers.get("gpuResource") or ""),
+        cpu=float(workers.get("cpu") or 0),
+        memory=parse_amount(workers.get("memory") or 0),
+        placement=_share_placement(json.dumps(where, sort_keys=True)) if where else _ANYWHERE,
+        ends=_read_end(_mapping(status.get("progress"))) if is_admitted else None,
+    )
+
+
+def _read_end(progress: Mapping[str, Any]) -> float | None:
+    eta, updated = progress.get("etaSeconds"), parse_time(progress.get("updated"))
+    return updated + float(eta) if eta is not None and updated is not None else None
+
+
+_ANYWHERE = Placement()
+
+
+@lru_cache(maxsize=1024)
+def _share_placement(template: str) -> Placement:
+    return read_placement(json.loads(template))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,226 @@
+"""The queue at work: one controller, and a cluster in memory with a few GPUs."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from controlled_world import NAMESPACE, World, refer
+
+from oarlock_operator.cluster.port import RefusedError, UnavailableError
+from oarlock_operator.reconcile.plans import Reference
+from oarlock_operator.settings import Settings
+
+GPU = "nvidia.com/gpu"
+GPUS = {"nodes": 1, "gpusPerNode": 4}
+KUEUE = {"queue": "team-a"}
+
+
+async def add_gpu_node(world: World, name: str = "node-1", gpus: int = 4) -> None:
+    ready = {"type": "Ready", "status": "True"}
+    status = {"conditions": [ready], "allocatable": {GPU: str(gpus)}}
+    await world.cluster.create({"kind": "Node", "metadata": {"name": name}, "status": status})
+
+
+async def add_foreign_pod(world: World, gpus: int) -> Reference:
+    container = {"name": "main", "resources": {"limits": {GPU: str(gpus)}}}
+    metadata = {"name": "stranger", "namespace": "elsewhere"}
+    spec = {"nodeName": "node-1", "containers": [container]}
+    return refer(await world.cluster.create({"kind": "Pod", "metadata": metadata, "spec": spec}))
+
+
+async def let_decide(world: World, seconds: float = 2) -> None:
+    """Let the queue learn of what has happened, and decide."""
+    await world.settle()
+    await world.pass_time(seconds)
+
+
+async def apply(world: World, name: str, *, priority: int = 0, **spec: Any) -> Reference:
+    policy = {"runPolicy": {"priority": priority, "gracePeriodSeconds": 30}}
+    job = await world.apply_job(name=name, **{"workers": GPUS, **policy, **spec})
+    await let_decide(world, 1)
+    return job
+
+
+def phase(world: World, job: Reference) -> str:
+    return str(world.status(job)["phase"])
+
+
+@pytest.fixture
+async def gpu_world() -> Any:
+    world = World()
+    await add_gpu_node(world)
+    await world.start()
+    await world.import_data()
+    yield world
+    await world.kill()
+
+
+async def finish(world: World) -> None:
+    """End the only pod that runs."""
+    [pod] = world.pods()
+    world.end_pod(pod, step=94, steps=94)
+    await let_decide(world, 1)
+    world.cluster.finish_pod(refer(pod))
+    await let_decide(world, 2)
+
+
+async def test_second_job_starts_when_the_first_ends(gpu_world: World) -> None:
+    first, second = await apply(gpu_world, "first"), await apply(gpu_world, "second")
+    gpu_world.run_pods()
+    await let_decide(gpu_world, 1)
+
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["first"]
+    assert phase(gpu_world, second) == "Queued"
+    assert gpu_world.status(second)["queue"]["position"] == 1
+
+    await finish(gpu_world)
+    assert phase(gpu_world, first) == "Succeeded"
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["second"]
+
+
+async def test_place_is_kept_whenever_the_operator_dies(gpu_world: World) -> None:
+    await apply(gpu_world, "first")
+    gpu_world.cluster.fail_next("create", "Pod", UnavailableError("gone"))
+    await gpu_world.restart()
+    second = await apply(gpu_world, "second", priority=0)
+
+    assert phase(gpu_world, second) == "Queued"
+    assert len(gpu_world.pods()) == 1
+
+
+async def test_place_whose_pods_are_not_there_yet_is_nobody_elses_for_a_new_operator(gpu_world: World) -> None:
+    gpu_world.cluster.fail_next("create", "Pod", *[UnavailableError("gone")] * 3)
+    await apply(gpu_world, "first")
+    assert gpu_world.pods() == []
+    await gpu_world.kill()
+    await gpu_world.start()
+    other = await apply(gpu_world, "other")
+
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["first"]
+    assert phase(gpu_world, other) == "Queued"
+
+
+async def test_higher_priority_gets_the_place_once_the_lower_job_has_checkpointed(gpu_world: World) -> None:
+    low = await apply(gpu_world, "low")
+    gpu_world.run_pods()
+    await let_decide(gpu_world, 1)
+    high = await apply(gpu_world, "high", priority=5)
+
+    [pod] = gpu_world.pods()
+    assert "deletionTimestamp" in pod["metadata"]
+    assert (phase(gpu_world, low), gpu_world.status(low)["reason"]) == ("Queued", "Preempted")
+    assert gpu_world.status(high)["reason"] == "PlaceBeingFreed"
+
+    gpu_world.finish_deletions()
+    await let_decide(gpu_world, 2)
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["high"]
+    assert phase(gpu_world, low) == "Queued"
+    assert gpu_world.status(low).get("restartCount", 0) == 0
+
+
+async def test_nobody_is_preempted_for_a_job_that_is_gone(gpu_world: World) -> None:
+    low = await apply(gpu_world, "low")
+    gpu_world.run_pods()
+    await let_decide(gpu_world, 1)
+    gpu_world.cluster.hold_events("TrainingJob")
+    high = await gpu_world.apply_job(name="high", workers=GPUS, runPolicy={"priority": 5})
+    gpu_world.cluster.release_events()
+    await gpu_world.settle()
+    gpu_world.cluster.hold_events("TrainingJob")
+    gpu_world.cluster.remove(high)
+    await let_decide(gpu_world, 2)
+
+    assert phase(gpu_world, low) != "Queued"
+    assert "deletionTimestamp" not in gpu_world.pods()[0]["metadata"]
+
+
+async def test_gpus_of_foreign_pods_are_not_given_out(gpu_world: World) -> None:
+    stranger = await add_foreign_pod(gpu_world, 1)
+    job = await apply(gpu_world, "job")
+
+    assert phase(gpu_world, job) == "Queued"
+    assert "3 free on 1 node" in gpu_world.status(job)["message"]
+
+    gpu_world.cluster.finish_pod(stranger)
+    await let_decide(gpu_world, 65)
+    assert len(gpu_world.pods()) == 1
+
+
+async def test_job_starts_when_a_node_comes(gpu_world: World) -> None:
+    job = await apply(gpu_world, "job", workers={"nodes": 1, "gpusPerNode": 8})
+    assert gpu_world.status(job)["reason"] == "NoSuchNodes"
+
+    await add_gpu_node(gpu_world, "large", 8)
+    await let_decide(gpu_world, 2)
+    assert len(gpu_world.pods()) == 1
+
+
+async def test_suspended_job_leaves_its_place_to_the_next(gpu_world: World) -> None:
+    first = await apply(gpu_world, "first")
+    await apply(gpu_world, "second")
+    gpu_world.cluster.edit(first, lambda job: job["spec"]["runPolicy"].update(suspend=True))
+    await let_decide(gpu_world, 2)
+
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["second"]
+
+
+async def test_job_is_handed_to_kueue_when_it_is_there(gpu_world: World) -> None:
+    gpu_world.cluster.groups.add("kueue.x-k8s.io")
+    first = await gpu_world.apply_job(name="first", runPolicy=KUEUE)
+    assert len(gpu_world.pods()) == 1
+
+    condition = next(each for each in gpu_world.status(first)["conditions"] if each["type"] == "Admitted")
+    assert condition["reason"] == "QueuedByKueue"
+
+
+async def test_job_that_names_a_queue_starts_once_kueue_is_installed(gpu_world: World) -> None:
+    job = await gpu_world.apply_job(name="first", runPolicy=KUEUE)
+    assert gpu_world.status(job)["reason"] == "KueueMissing"
+
+    gpu_world.cluster.groups.add("kueue.x-k8s.io")
+    await let_decide(gpu_world, 61)
+    assert len(gpu_world.pods()) == 1
+
+
+@pytest.fixture
+def no_nodes() -> Iterator[World]:
+    world = World()
+    world.cluster.fail_next("watch", "Node", RefusedError("forbidden", status=403))
+    yield world
+    world.stop()
+
+
+async def test_queue_is_off_and_says_so_when_nodes_may_not_be_read(no_nodes: World) -> None:
+    await no_nodes.start()
+    await no_nodes.import_data()
+    job = await apply(no_nodes, "job")
+
+    condition = next(each for each in no_nodes.status(job)["conditions"] if each["type"] == "Admitted")
+    assert (condition["status"], condition["reason"]) == ("True", "QueueOff")
+    assert len(no_nodes.pods()) == 1
+
+
+async def test_budget_is_kept_where_nodes_cannot_be_seen() -> None:
+    world = World(Settings(namespace=NAMESPACE, queue_budget="nvidia.com/gpu=6"))
+    await world.add_node()
+    await world.start()
+    await world.import_data()
+    await apply(world, "first")
+    second = await apply(world, "second")
+
+    assert len(world.pods()) == 1
+    assert "2 of 6 free in the budget" in world.status(second)["message"]
+    await world.kill()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (Settings(queueing="maybe"), "must be auto, on or off, got 'maybe'"),
+        (Settings(queueing="on", namespace="team"), "cannot see nodes"),
+        (Settings(queue_budget="many"), "RESOURCE=AMOUNT"),
+    ],
+)
+async def test_setting_that_makes_no_sense_is_refused(settings: Settings, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        await World(settings).start()

@@ -1,0 +1,208 @@
+"""What the queue decides of a job, done."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from reconciling.job_states import (
+    JOB_UID,
+    NOW,
+    SETTINGS,
+    accept,
+    condition,
+    kinds,
+    make_spec,
+    observe,
+    plan,
+    run_pod,
+    status_after,
+    status_of,
+    train,
+)
+
+from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_operator.queueing.verdicts import Stand, Verdict
+from oarlock_operator.reconcile.observed import ObservedJob
+from oarlock_operator.reconcile.plans import Reference
+from oarlock_operator.reconcile.training_job import plan_job
+
+GPUS = make_spec(workers={"nodes": 1, "gpusPerNode": 8})
+GRANTED = Verdict(stand=Stand.ADMITTED, reason="Admitted", message="has 8 nvidia.com/gpu")
+WAITING = Verdict(
+    stand=Stand.WAITING, reason="WaitingForCapacity", message="3rd in the queue", position=3, expected_start=NOW + 61
+)
+TAKEN = Verdict(
+    stand=Stand.PREEMPTED,
+    reason="Preempted",
+    message="preempted by job a/b of priority 5",
+    preempted_by="u",
+    winner="a/b",
+)
+
+
+def queue(verdict: Verdict | None = WAITING, **fields: Any) -> ObservedJob:
+    return observe(spec=GPUS, verdict=verdict, **fields)
+
+
+def admit_and_train(**fields: Any) -> ObservedJob:
+    return train(spec=GPUS, verdict=GRANTED, **fields)
+
+
+@pytest.mark.parametrize("verdict", [None, WAITING], ids=["undecided", "waiting"])
+def test_job_has_no_pods_while_it_waits(verdict: Verdict | None) -> None:
+    planned = plan(queue(verdict))
+
+    status = status_of(planned)
+    assert (status.phase, kinds(planned)) == (JobPhase.QUEUED, [])
+    assert condition(status, "Admitted") == ("False", status.reason)
+    assert status.run
+
+
+def test_job_is_told_its_place_and_about_when_it_starts() -> None:
+    status = status_after(queue())
+
+    assert (status.reason, status.message) == ("WaitingForCapacity", "3rd in the queue")
+    assert status.queue
+    assert (status.queue.position, status.queue.expected_start) == (3, "2027-01-15T08:01:00.000Z")
+
+
+def test_verdict_is_in_the_same_write_after_which_pods_are_created() -> None:
+    waiting = queue(status=status_after(queue()))
+
+    planned = plan(replace(waiting, verdict=GRANTED))
+
+    assert condition(status_of(planned), "Admitted") == ("True", "Admitted")
+    assert kinds(planned) == ["PersistentVolumeClaim", "Pod"]
+    assert status_of(planned).queue is None
+
+
+def test_admitted_job_goes_on_when_a_new_operator_has_decided_nothing_yet() -> None:
+    granted = queue(GRANTED)
+    killed_before_the_pods = replace(granted, status=status_after(granted), verdict=None)
+
+    assert "Pod" in kinds(plan(killed_before_the_pods))
+
+
+def test_moving_up_in_the_queue_is_progress_only() -> None:
+    waiting = queue(status=status_after(queue()))
+
+    planned = plan(replace(waiting, verdict=replace(WAITING, position=2, message="2nd in the queue")))
+
+    assert status_of(planned).message == "2nd in the queue"
+    assert not planned.urgent
+
+
+def test_nothing_is_written_by_a_new_operator_that_has_decided_nothing_yet() -> None:
+    waiting = queue(status=status_after(queue()))
+
+    assert plan(replace(waiting, verdict=None)).status is None
+
+
+def test_job_without_gpus_need_not_wait() -> None:
+    planned = plan(observe(verdict=None))
+
+    assert "Pod" in kinds(planned)
+    assert condition(status_of(planned), "Admitted") == ("True", "NotQueued")
+
+
+def test_job_without_gpus_waits_when_the_budget_names_cores() -> None:
+    settings = replace(SETTINGS, queue_budget="cpu=4")
+
+    planned = plan_job(observe(), now=NOW, settings=settings)
+
+    assert status_of(planned).phase is JobPhase.QUEUED
+
+
+def test_job_of_before_there_was_a_queue_keeps_its_place() -> None:
+    training = admit_and_train()
+    conditions = [each for each in training.status.conditions if each.type != "Admitted"]
+
+    before = replace(training, status=training.status.model_copy(update={"conditions": conditions}), verdict=None)
+
+    assert status_after(before).phase is JobPhase.TRAINING
+
+
+def test_preempted_job_checkpoints_waits_again_and_pays_no_restart() -> None:
+    training = replace(admit_and_train(), verdict=TAKEN)
+
+    planned = plan(training)
+
+    status = status_of(planned)
+    assert (status.phase, status.reason, status.attempt) == (JobPhase.QUEUED, "Preempted", 1)
+    assert "preempted by job a/b of priority 5; step 80 is safe" in status.message
+    assert condition(status, "Admitted") == ("False", "Preempted")
+    assert [deletion.reference.name for deletion in planned.delete] == [pod.name for pod in training.pods]
+    assert (status.restart_count, status.counted_restarts, status.failures) == (0, 0, [])
+
+
+def test_who_gets_the_place_is_read_live_before_anybody_is_preempted() -> None:
+    planned = plan_job(replace(admit_and_train(), verdict=TAKEN), now=NOW, settings=SETTINGS)
+
+    assert planned.status is None
+    assert Reference(kind="TrainingJob", namespace="a", name="b") in planned.confirm
+
+
+def test_preempted_job_says_by_whom_while_it_waits_and_starts_its_next_attempt() -> None:
+    training = replace(admit_and_train(), verdict=TAKEN)
+    gone = replace(training, status=status_after(training), pods=(), verdict=WAITING)
+
+    status = status_after(gone)
+    assert (status.reason, status.message) == ("Preempted", "3rd in the queue; preempted by job a/b")
+
+    planned = plan(replace(gone, status=status, verdict=GRANTED))
+    [name] = [manifest["metadata"]["name"] for manifest in planned.create if manifest["kind"] == "Pod"]
+    assert name == f"lenet-{JOB_UID[:8]}-1-0"
+
+
+def test_pods_that_an_operator_died_before_deleting_are_deleted_while_the_job_waits() -> None:
+    training = replace(admit_and_train(), verdict=TAKEN)
+
+    planned = plan(replace(training, status=status_after(training), verdict=WAITING))
+
+    assert len(planned.delete) == 1
+
+
+def test_suspended_job_holds_nothing_and_waits_again_when_it_is_resumed() -> None:
+    training = admit_and_train()
+    suspended = replace(training, object=replace(training.object, spec={**GPUS, "runPolicy": {"suspend": True}}))
+
+    status = status_after(suspended)
+    assert condition(status, "Admitted") == ("False", "Suspending")
+
+    resumed = replace(training, status=status, pods=(), verdict=None)
+    assert status_after(resumed).phase is JobPhase.QUEUED
+
+
+KUEUE = make_spec(nodes=2, run_policy={"queue": "team-a"})
+HANDED_OVER = Verdict(stand=Stand.ADMITTED, reason="QueuedByKueue", message="Kueue decides, by its queue team-a")
+
+
+def test_pods_are_handed_to_kueue_as_one_group_when_the_job_names_a_queue() -> None:
+    planned = plan(observe(spec=KUEUE, verdict=HANDED_OVER))
+
+    pods = [manifest["metadata"] for manifest in planned.create if manifest["kind"] == "Pod"]
+    assert {pod["labels"]["kueue.x-k8s.io/queue-name"] for pod in pods} == {"team-a"}
+    assert {pod["labels"]["kueue.x-k8s.io/pod-group-name"] for pod in pods} == {f"lenet-{JOB_UID[:8]}-0"}
+    assert {pod["annotations"]["kueue.x-k8s.io/pod-group-total-count"] for pod in pods} == {"2"}
+
+
+def test_job_waits_for_kueue_while_its_pods_are_gated() -> None:
+    job = accept(spec=KUEUE, verdict=HANDED_OVER)
+    gated = replace(job, pods=tuple(replace(pod, is_gated=True) for pod in job.pods))
+
+    status = status_after(gated)
+    assert (status.phase, status.reason) == (JobPhase.QUEUED, "QueuedByKueue")
+    assert "until queue team-a has room" in status.message
+    assert condition(status, "Admitted") == ("False", "QueuedByKueue")
+
+    running = replace(gated, status=status, pods=tuple(run_pod(pod) for pod in job.pods))
+    assert condition(status_after(running), "Admitted") == ("True", "QueuedByKueue")
+
+
+def test_job_says_that_kueue_is_missing() -> None:
+    missing = Verdict(stand=Stand.WAITING, reason="KueueMissing", message="Kueue is not installed here")
+
+    planned = plan(observe(spec=KUEUE, verdict=missing))
+
+    assert (status_of(planned).phase, status_of(planned).reason) == (JobPhase.QUEUED, "KueueMissing")
+    assert kinds(planned) == []
