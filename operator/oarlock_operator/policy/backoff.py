@@ -5,6 +5,11 @@ LASTING_SECONDS = 600.0
 """An attempt that lasts as long as this is no part of a crash loop."""
 
 
+def is_waiting(retry_at: float | None, *, now: float) -> bool:
+    """Say whether a back-off goes on; one that ends later than any would was written under a clock that was wrong."""
+    return retry_at is not None and now < retry_at <= now + MAX_DELAY_SECONDS
+
+
 def compute_retry_delay(*, base: float, failed_before: float | None, retried_at: float | None, now: float) -> float:
     """Return the seconds to wait.
 

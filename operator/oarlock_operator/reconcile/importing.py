@@ -12,7 +12,8 @@ from oarlock_operator import names
 from oarlock_operator.manifests.claims import build_claim
 from oarlock_operator.manifests.importer import build_import_pod
 from oarlock_operator.manifests.metadata import Manifest
-from oarlock_operator.policy.backoff import compute_retry_delay
+from oarlock_operator.policy.abandoned import is_abandoned, overdue_at
+from oarlock_operator.policy.backoff import compute_retry_delay, is_waiting
 from oarlock_operator.policy.bounds import fit_failure
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.claims import explain_claim
@@ -239,10 +240,11 @@ def _describe_retry(failure: FailureRecord, when: str | None) -> str:
 
 def make_room(data: DatasetView) -> ImportStep | None:
     """Wait until the pods of earlier attempts are gone and the back-off is over; None if both are."""
-    blocking = [pod for pod in data.old_pods if pod.node not in data.observed.lost_nodes]
+    lost_nodes = data.observed.lost_nodes
+    blocking = [pod for pod in data.old_pods if not is_abandoned(pod, lost_nodes=lost_nodes, now=data.now)]
     lingering = tuple(pod for pod in data.old_pods if not pod.deleting)
     retry_at = parse_time(data.status.retry_after)
-    must_wait = data.pod is None and retry_at is not None and data.now < retry_at
+    must_wait = data.pod is None and is_waiting(retry_at, now=data.now)
     if not blocking and not lingering and not must_wait:
         return None
     failed = data.status.failures[-1] if data.status.failures else None
@@ -253,7 +255,7 @@ def make_room(data: DatasetView) -> ImportStep | None:
         reason=failed.cause if failed else "OldPodsEnding",
         message=". ".join(part for part in (said, ending) if part),
         delete=lingering,
-        wake_at=retry_at if must_wait else None,
+        wake_at=retry_at if must_wait else overdue_at(blocking, now=data.now),
     )
 
 

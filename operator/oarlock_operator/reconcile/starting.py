@@ -9,6 +9,8 @@ from oarlock_operator.manifests.claims import build_claim
 from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.manifests.workers import build_worker_pod
+from oarlock_operator.policy.abandoned import is_abandoned, overdue_at
+from oarlock_operator.policy.backoff import is_waiting
 from oarlock_operator.policy.claims import explain_claim, is_leaving
 from oarlock_operator.policy.grace import lengthen_grace
 from oarlock_operator.policy.overlays import find_refused_overlay
@@ -25,10 +27,11 @@ from oarlock_operator.reconcile.surroundings import surround_job
 
 def make_room(job: JobView) -> JobStep | None:
     """Wait until the pods of earlier attempts are gone and the back-off is over; None if both are."""
-    blocking = [pod for pod in job.old_pods if pod.node not in job.observed.lost_nodes]
+    lost_nodes = job.observed.lost_nodes
+    blocking = [pod for pod in job.old_pods if not is_abandoned(pod, lost_nodes=lost_nodes, now=job.now)]
     lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
     retry_at = parse_time(job.status.retry_after)
-    must_wait = job.status.phase is JobPhase.RESTARTING and retry_at is not None and job.now < retry_at
+    must_wait = job.status.phase is JobPhase.RESTARTING and is_waiting(retry_at, now=job.now)
     if not blocking and not lingering and not must_wait:
         return None
     ending = f". Pod {blocking[0].name} of the attempt before is still ending" if blocking else ""
@@ -38,7 +41,7 @@ def make_room(job: JobView) -> JobStep | None:
         reason=job.status.reason if is_restart else "OldPodsEnding",
         message=(describe_restart(job.status) if is_restart else "resuming") + ending,
         delete=lingering,
-        wake_at=retry_at if must_wait else None,
+        wake_at=retry_at if must_wait else overdue_at(blocking, now=job.now),
     )
 
 
