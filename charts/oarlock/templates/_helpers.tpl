@@ -26,3 +26,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "oarlock.trainerImage" -}}
 {{ .Values.trainer.image.repository }}:{{ .Values.trainer.image.tag | default .Chart.AppVersion }}
 {{- end }}
+
+{{- /* The restricted Pod Security Standard, for the operator's own pods. */}}
+{{- define "oarlock.podSecurityContext" -}}
+runAsNonRoot: true
+{{- with .Values.userId }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "oarlock.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end }}
