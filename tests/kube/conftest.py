@@ -9,20 +9,20 @@ from kube.scene import Scene
 
 from control_plane.server import ControlPlane
 
-_RELEASE = "oarlock-under-test"
+RELEASE = "oarlock-under-test"
 
 
 @pytest.fixture(scope="session")
 def account(control_plane: ControlPlane) -> Iterator[Path]:
     """A kubeconfig of the service account that the chart creates: the operators of all tests hold its rights alone."""
-    namespace = control_plane.create_namespace(_RELEASE)
+    namespace = control_plane.create_namespace(RELEASE)
     place = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
     # A server without CEL knows no rules in schemas, and says so unless it is told not to look.
     old = () if "cel" in control_plane.features else ("--server-side=false", "--disable-openapi-validation")
-    installed = helm("install", _RELEASE, str(CHART), "--set", "replicas=0", "--take-ownership", *old, *place)
+    installed = helm("install", RELEASE, str(CHART), "--set", "replicas=0", "--take-ownership", *old, *place)
     assert installed.returncode == 0, installed.stderr
-    yield control_plane.kubeconfig_for_service_account(namespace, _RELEASE)
-    removed = uninstall(control_plane, namespace=namespace, release=_RELEASE)
+    yield control_plane.kubeconfig_for_service_account(namespace, RELEASE)
+    removed = uninstall(control_plane, namespace=namespace, release=RELEASE)
     assert removed.returncode == 0, removed.stderr
 
 

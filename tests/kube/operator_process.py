@@ -1,6 +1,7 @@
 """The operator as users run it: `python -m oarlock_operator` in a process of its own, that may be killed and started again."""
 
 import os
+import subprocess
 import sys
 import time
 import urllib.error
@@ -13,6 +14,7 @@ from control_plane.ports import pick_free_ports
 from control_plane.processes import Process
 
 _PATIENCE_SECONDS = 150.0
+_COMMAND = [sys.executable, "-m", "oarlock_operator"]
 _EAGER = {"PROGRESS_MIN_SECONDS": "0.5", "PROGRESS_WRITE_SECONDS": "1", "RETRY_DELAY_SECONDS": "1"}
 
 
@@ -28,12 +30,8 @@ class OperatorProcess:
         environment = {f"OARLOCK_OPERATOR_{name}": str(value) for name, value in chosen.items()}
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "operator.log"
-        self._process = Process(
-            "operator",
-            [sys.executable, "-m", "oarlock_operator"],
-            self.log,
-            environment={**os.environ, "KUBECONFIG": str(kubeconfig), **environment},
-        )
+        self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), **environment}
+        self._process = Process("operator", _COMMAND, self.log, environment=self._environment)
 
     def start(self, *, wait: bool = True) -> Self:
         """Start the operator, and return when it is ready."""
@@ -79,6 +77,17 @@ class OperatorProcess:
 
     def is_ready(self) -> bool:
         return self.ask(self.probe_port, "/readyz")[0] == 200
+
+    def is_leading(self) -> bool:
+        """Whether it says that it is the one that writes."""
+        return "oarlock_operator_leading 1.0" in self.ask(self.metrics_port, "/metrics")[1]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one errand of the operator's program to its end."""
+        command = [*_COMMAND, *arguments]
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=False, timeout=_PATIENCE_SECONDS
+        )
 
     def ask(self, port: int, path: str) -> tuple[int, str]:
         """Return status and text of an answer; 0 if there is none."""
