@@ -4,6 +4,7 @@ Its handlers pass on what its watches bring. An event of type None belongs to a 
 deletions may have gone unseen, so that it asks for a comparison.
 """
 
+import asyncio
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -36,6 +37,38 @@ class _Forever:
             delay = min(delay * 2, 15.0)
 
 
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps nothing of an object: kopf would copy each one whole, with every event, to find changes that nobody asks for."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: the state of the operator is in the cluster."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
 def build_registry(controller: Controller) -> kopf.OperatorRegistry:
     """Return handlers that feed the controller."""
     registry = kopf.OperatorRegistry()
@@ -49,6 +82,8 @@ def build_settings() -> kopf.OperatorSettings:
     """Return settings under which kopf watches two kinds, and asks for no rights besides."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
     settings.scanning.disabled = True
     settings.watching.server_timeout = _STREAM_SECONDS
     settings.watching.connect_timeout = _CONNECT_SECONDS
@@ -63,13 +98,22 @@ def build_settings() -> kopf.OperatorSettings:
 
 async def run_event_source(controller: Controller, settings: Settings) -> None:
     """Run kopf until it is told to stop by a signal."""
-    await kopf.operator(
+    tasks = await kopf.spawn_tasks(
         registry=build_registry(controller),
         settings=build_settings(),
         standalone=True,
         clusterwide=not settings.namespace,
         namespaces=[settings.namespace] if settings.namespace else [],
     )
+    # `kopf.operator` would take all tasks of the event loop for its own: wait 5 s at the end for ours, and cancel them.
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def translate(kind: str, raw: Any) -> WatchEvent:

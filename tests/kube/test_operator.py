@@ -169,7 +169,7 @@ def test_job_ends_right_when_somebody_else_writes_to_it_all_the_time(scene: Scen
         path = f"/apis/oarlock.dev/v1alpha1/namespaces/{scene.namespace}/trainingjobs/lenet"
         scene.control_plane.api.ask("PATCH", path, {"metadata": {"labels": {"meddled": str(next(numbers))}}})
 
-    with _every(0.01, meddle):
+    with _every(0.3, meddle):
         pod = scene.wait_for_pods()[0]
         scene.run_pod(pod)
         scene.end_pod(pod, step=94, steps=94)
