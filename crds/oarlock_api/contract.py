@@ -114,7 +114,9 @@ class Standing(StrEnum):
     """What a rank that does not move seems to do: the first is the likeliest culprit, the last the likeliest victim."""
 
     STOPPED = "Stopped"
-    """The kernel has stopped it, or a process that it waits for: SIGSTOP, a debugger."""
+    """The kernel has stopped it: SIGSTOP, a debugger."""
+    CHILD_STOPPED = "ChildStopped"
+    """A process that it started is stopped: a data worker."""
     WAITS_FOR_DISK = "WaitsForDisk"
     BUSY = "Busy"
     """It is in code of its own."""

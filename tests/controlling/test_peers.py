@@ -104,7 +104,7 @@ async def test_culprit_of_another_pod_is_named_when_rank_zero_waits_for_it(world
     assert status["message"].startswith(
         f"rank 1 (pod {pods[1]['metadata']['name']} on node node-1) has not moved since"
     )
-    assert "its process is stopped (SIGSTOP or a debugger)" in status["message"]
+    assert "its process is stopped, by SIGSTOP or a debugger" in status["message"]
 
     world.answer(pods[0], step=13, join=join(JoinState.JOINED))
     await world.pass_time(61)

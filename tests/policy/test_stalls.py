@@ -37,7 +37,8 @@ def test_culprit_is_named_with_its_place_when_others_wait_for_it() -> None:
 
     assert explain_stall(PODS, dict(enumerate([*victims, report(culprit)]))) == (
         "rank 3 (pod lenet-3 on node node-3) has not moved since 2027-01-15T08:00:00Z in phase Training after step 120;"
-        " it counts as hung at 2027-01-15T08:10:00Z; it is in code of its own (model.py:7 in forward)"
+        " it counts as hung at 2027-01-15T08:10:00Z; it is in code of its own (model.py:7 in forward): see there"
+        " whether it waits for something"
     )
 
 

@@ -99,7 +99,7 @@ def describe_failure(pod: ObservedPod, *, lost_nodes: frozenset[str], now: float
         FailureRecord(
             attempt=pod.attempt,
             cause=cause,
-            message=f"{where}: {told['message']}" if told.get("message") else message,
+            message=f"{where}: {str(told['message']).removesuffix('.')}" if told.get("message") else message,
             remedy=str(told.get("remedy") or remedy),
             pod=pod.name,
             pod_uid=pod.uid,

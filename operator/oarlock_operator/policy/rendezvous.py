@@ -88,7 +88,9 @@ def explain_rendezvous(pods: Sequence[ObservedPod], reports: Mapping[int, Worker
     if all(member.state == _SILENT for member in members):
         return Rendezvous(reason=_REASONS[_SILENT], message=f"{count}: {_NOBODY_ANSWERS}")
     gravest = min(missing, key=lambda member: (_GRAVITY.index(member.state), member.pod.rank))
-    named = [gravest, *(member for member in missing if member is not gravest)]
+    # Where nobody listens, it is node 0 that all others wait for.
+    first = missing[0] if gravest.state == JoinState.REFUSED and missing[0].pod.rank == 0 else gravest
+    named = [first, *(member for member in missing if member is not first)]
     return Rendezvous(
         reason=_REASONS.get(gravest.state, _JOINING_REASON),
         message=f"{count}: waiting for {_list(named)}{_explain(gravest, members)}",

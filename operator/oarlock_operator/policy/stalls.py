@@ -12,9 +12,10 @@ STALLED = "Stalled"
 _ORDER = tuple(Standing)
 
 _STANDINGS: Mapping[str, str] = {
-    Standing.STOPPED: "its process is stopped (SIGSTOP or a debugger): let it go on, or see who stopped it",
+    Standing.STOPPED: "its process is stopped, by SIGSTOP or a debugger: let it go on (SIGCONT), or see who stopped it",
+    Standing.CHILD_STOPPED: "a process that it started is stopped: see which one (a data worker?), and let it go on (SIGCONT)",
     Standing.WAITS_FOR_DISK: "it waits for a disk or a volume: see whether the volume and its server answer",
-    Standing.BUSY: "it is in code of its own",
+    Standing.BUSY: "it is in code of its own: see there whether it waits for something",
     Standing.WAITS_FOR_DATA: "it waits for its data: see whether the data volume answers",
     Standing.WAITS_FOR_RANKS: "it waits for other ranks, as all that are known do: check the network between the nodes",
     Standing.UNKNOWN: "see the stack in its pod's log once it counts as hung",

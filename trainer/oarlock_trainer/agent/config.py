@@ -161,7 +161,7 @@ def _read_train(variables: _Variables) -> AgentConfig:
         cpus=variables.read_number(contract.CPUS_ENV, at_least=1),
         rendezvous_endpoint=endpoint,
         rendezvous_id=variables.read_text(contract.RENDEZVOUS_ID_ENV, optional=not several),
-        join_timeout=variables.read_seconds(contract.JOIN_TIMEOUT_SECONDS_ENV, default=None if several else 0.0),
+        join_timeout=variables.read_seconds(contract.JOIN_TIMEOUT_SECONDS_ENV) if several else 0.0,
         progress_deadline=variables.read_seconds(contract.PROGRESS_DEADLINE_SECONDS_ENV) or None,
         grace_period=variables.read_seconds(contract.GRACE_PERIOD_SECONDS_ENV),
         pod_ip=variables.read_text(contract.POD_IP_ENV),

@@ -21,7 +21,8 @@ _SIGNAL_REMEDIES = {
 }
 _DETAIL_LINES = 30
 _STANDINGS = {
-    Standing.STOPPED: "its process is stopped (SIGSTOP or a debugger)",
+    Standing.STOPPED: "its process is stopped, by SIGSTOP or a debugger",
+    Standing.CHILD_STOPPED: "a process that it started is stopped, by SIGSTOP or a debugger",
     Standing.WAITS_FOR_DISK: "it waits for a disk or a volume that does not answer",
     Standing.BUSY: "it is in code of its own",
     Standing.WAITS_FOR_DATA: "it waits for its data workers or its data",
@@ -30,8 +31,10 @@ _STANDINGS = {
 }
 _SLOW = "if the phase is only slow, raise runPolicy.progressDeadlineSeconds"
 _HUNG_REMEDY = f"the stack of the hung process is in the detail; {_SLOW}"
+_STOPPED_REMEDY = "see who stopped it: a debugger, or an administrator on the node; training resumes by itself"
 _HUNG_REMEDIES = {
-    Standing.STOPPED: "see who stopped it: a debugger, or an administrator on the node; training resumes by itself",
+    Standing.STOPPED: _STOPPED_REMEDY,
+    Standing.CHILD_STOPPED: _STOPPED_REMEDY,
     Standing.WAITS_FOR_DISK: f"see to the volume and its server; {_SLOW}",
     Standing.WAITS_FOR_DATA: f"see that the data volume answers, and lower recipe.loader.workers; {_SLOW}",
 }
@@ -101,7 +104,7 @@ def build_hung(evidence: Evidence, hang: Hang) -> Failure:
     return Failure(
         cause=Cause.COLLECTIVE_FAILED if is_victim else Cause.HUNG,
         message=f"{who} made no progress for {hang.seconds:.0f} s{place}{_describe_standing(hang.place)}.",
-        remedy=_VICTIM_REMEDY if is_victim else _HUNG_REMEDIES.get(hang.place.standing, _HUNG_REMEDY),
+        remedy=_VICTIM_REMEDY if is_victim else _choose_hung_remedy(hang),
         rank=None if hang.local_rank is None else evidence.first_rank + hang.local_rank,
         node=evidence.node,
         phase=hang.phase,
@@ -110,9 +113,15 @@ def build_hung(evidence: Evidence, hang: Hang) -> Failure:
     )
 
 
+def _choose_hung_remedy(hang: Hang) -> str:
+    if hang.local_rank is None:
+        return f"{_LOG_REMEDY}; {_SLOW}"
+    return _HUNG_REMEDIES.get(hang.place.standing, _HUNG_REMEDY)
+
+
 def _describe_standing(place: Place) -> str:
-    said = [_STANDINGS[place.standing], f"at {place.where}" if ":" in place.where else ""]
-    return "".join(f"; {part}" for part in said if part)
+    said = _STANDINGS[place.standing] or ("it is here" if place.where else "")
+    return (f"; {said}" if said else "") + (f" ({place.where})" if place.where else "")
 
 
 def _build_hung_detail(evidence: Evidence, hang: Hang) -> str:
@@ -170,11 +179,11 @@ def _build_rendezvous_failure(evidence: Evidence, end: ProcessEnd) -> Failure:
     join = evidence.join
     said, remedy = _JOIN_FINDINGS.get(join.state if join else "", ("", ""))
     # What the agent saw itself comes first: torchrun calls an unknown name a timeout.
-    seen = f" It saw: {said}" + (f" ({join.detail})" if join and join.detail else "") if said else ""
-    printed = f" torchrun says: {meaning.finding}" if meaning else ""
+    seen = f": {said}" + (f" ({join.detail})" if join and join.detail else "") if said else ""
+    printed = f"; torchrun says: {meaning.finding}" if meaning else ""
     return Failure(
         cause=Cause.RENDEZVOUS_FAILED,
-        message=f"Node rank {evidence.node} of {evidence.nodes} nodes did not join the others.{seen}{printed}",
+        message=f"Node rank {evidence.node} of {evidence.nodes} nodes did not join the others{seen}{printed}.",
         remedy=remedy
         or (meaning.remedy if meaning else "")
         or "see that all pods of the job are scheduled and running, and that a NetworkPolicy lets them reach one another",

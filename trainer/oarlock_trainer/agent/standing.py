@@ -6,7 +6,7 @@ a collective operation, the culprit is not.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oarlock_api.contract import Standing
 
@@ -59,12 +59,10 @@ def judge(*, state: str, children: Sequence[str], dump: str) -> Place:
     frames = read_main_thread(dump)
     place = _judge_stack(frames)
     if state in "Tt":
-        return Place(standing=Standing.STOPPED, where="its process is stopped", stack=place.stack)
+        return replace(place, standing=Standing.STOPPED, where="")
     if any(letter in "Tt" for letter in children):
-        return Place(standing=Standing.STOPPED, where=f"a child process is stopped; {place.where}", stack=place.stack)
-    if state == "D":
-        return Place(standing=Standing.WAITS_FOR_DISK, where=place.where, stack=place.stack)
-    return place
+        return replace(place, standing=Standing.CHILD_STOPPED)
+    return replace(place, standing=Standing.WAITS_FOR_DISK) if state == "D" else place
 
 
 def read_main_thread(dump: str) -> tuple[Frame, ...]:
