@@ -35,6 +35,8 @@ _BURST_SECONDS = 0.2
 _PAUSE_SECONDS = 0.8
 _REFRESH_SECONDS = 30.0
 """Seconds between two decisions while somebody waits and nothing is seen to change: foreign pods, expected ends."""
+_FRESH_SECONDS = 5.0
+"""Most seconds ago that foreign pods were read when a place is given away."""
 _GRANT_SECONDS = 60.0
 """Seconds for which a place is kept whose verdict is not in the status yet: longer than any request takes."""
 _KUEUE_SECONDS = 60.0
@@ -78,7 +80,7 @@ class Admission:
         self._wake, self._wake_at = wake, wake_at
         self._budget = parse_budget(settings.queue_budget) if settings.queue_budget else None
         self._off = _why_off(settings)
-        self._foreign = ForeignPods(cluster, clock)
+        self._foreign = ForeignPods(cluster, clock, namespace=settings.namespace)
         self._known: dict[Reference, _Known] = {}
         self._grants: dict[str, _Grant] = {}
         self._changed = asyncio.Event()
@@ -156,7 +158,7 @@ class Admission:
         """
         if self._off or (self._budget is None and not self._store.nodes.is_listed):
             return
-        now = self._clock.now()
+        began, now = time.perf_counter(), self._clock.now()
         self._grants = {uid: grant for uid, grant in self._grants.items() if grant.until > now}
         keys, jobs = {}, []
         bound = self._find_bound()
@@ -164,9 +166,10 @@ class Admission:
             if job := self._build_job(key, demand, bound.get(demand.uid, ())):
                 keys[job.uid] = key
                 jobs.append(job)
-        capacity = await self._measure({job.uid for job in jobs if job.is_admitted}, jobs)
-        began = time.perf_counter()
-        verdicts = admit(jobs, capacity, now=now)
+        verdicts = admit(jobs, await self._measure(jobs), now=now)
+        if any(_is_new(job, verdicts[job.uid]) for job in jobs):
+            # Nothing is given away on the word of an old list.
+            verdicts = admit(jobs, await self._measure(jobs, max_age=_FRESH_SECONDS), now=now)
         self._metrics.count_decision(seconds=time.perf_counter() - began)
         self._deliver(jobs, keys, verdicts, now=now)
 
@@ -215,12 +218,12 @@ class Admission:
             ends=demand.ends,
         )
 
-    async def _measure(self, admitted: set[str], jobs: list[QueuedJob]) -> Capacity:
-        leaving = tuple(self._find_leaving(admitted))
+    async def _measure(self, jobs: Sequence[QueuedJob], *, max_age: float = _REFRESH_SECONDS) -> Capacity:
+        leaving = tuple(self._find_leaving({job.uid for job in jobs if job.is_admitted}))
         if self._budget is not None:
             return build_budget(self._budget, leaving)
         waits = any(not job.is_admitted for job in jobs)
-        foreign = await self._foreign.list() if waits else ()
+        foreign = await self._foreign.list(max_age=max_age) if waits else ()
         return Capacity(nodes=tuple(self._store.nodes.values()), occupied=(*leaving, *foreign))
 
     def _find_leaving(self, admitted: set[str]) -> Iterator[Occupied]:
@@ -250,7 +253,7 @@ class Admission:
         self._metrics.show_waiting(sum(1 for verdict in verdicts.values() if verdict.stand is Stand.WAITING))
 
     def _note_news(self, job: QueuedJob, verdict: Verdict, *, now: float) -> None:
-        if verdict.stand is Stand.ADMITTED and not job.is_admitted:
+        if _is_new(job, verdict):
             self._grants[job.uid] = _Grant(until=now + _GRANT_SECONDS, nodes=verdict.nodes)
             self._metrics.count_admission(seconds=max(0.0, now - job.since))
             _log.info("job %s may start: %s", job.title, verdict.message)
@@ -280,6 +283,10 @@ class Admission:
         )
 
 
+def _is_new(job: QueuedJob, verdict: Verdict) -> bool:
+    return verdict.stand is Stand.ADMITTED and not job.is_admitted
+
+
 def _is_news(job: QueuedJob, old: Verdict | None, verdict: Verdict) -> bool:
     """Whether a job must learn of a verdict at once."""
     if old is None:
@@ -291,17 +298,12 @@ def _why_off(settings: Settings) -> str:
     """Return why there is no queue; empty if there is one.
 
     Raises:
-        ValueError: it should be on, and cannot be.
+        ValueError: the setting makes no sense.
     """
     if settings.queueing not in {"auto", "on", "off"}:
         raise ValueError(f"OARLOCK_OPERATOR_QUEUEING must be auto, on or off, got {settings.queueing!r}")
     if settings.queueing == "off":
         return "the administrator has turned queueing off: pods are created at once"
-    if settings.namespace and not settings.queue_budget:
-        if settings.queueing == "on":
-            raise ValueError(
-                "OARLOCK_OPERATOR_QUEUEING is on, and an operator of one namespace cannot see nodes:"
-                " set OARLOCK_OPERATOR_QUEUE_BUDGET, as in nvidia.com/gpu=16"
-            )
+    if settings.namespace and not settings.queue_budget and settings.queueing == "auto":
         return "an operator of one namespace cannot see nodes, and no queue budget is set: pods are created at once"
     return ""

@@ -1,5 +1,6 @@
 """What pods of others take of the nodes' devices: read now and then while jobs of ours wait, since no watch shows them."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 from oarlock_operator import observing
@@ -18,28 +19,32 @@ _ENDED = frozenset({"Succeeded", "Failed"})
 class ForeignPods:
     """Pods of the whole cluster that take devices and are not ours."""
 
-    def __init__(self, cluster: Cluster, clock: Clock) -> None:
-        self._cluster, self._clock = cluster, clock
-        self._expires = 0.0
+    def __init__(self, cluster: Cluster, clock: Clock, *, namespace: str) -> None:
+        """Make it for an operator of one namespace, or if that is empty, of all."""
+        self._cluster, self._clock, self._namespace = cluster, clock, namespace
+        self._read_at, self._least_age = -math.inf, 0.0
         self._pods: tuple[Occupied, ...] = ()
 
-    async def list(self) -> tuple[Occupied, ...]:
-        """Return what they take, as of half a minute ago at most, or longer where the cluster is large.
+    async def list(self, *, max_age: float = _AGE_SECONDS) -> tuple[Occupied, ...]:
+        """Return what they take, as of `max_age` seconds ago at most, or longer where the cluster is large.
 
         Raises:
             ClusterError.
         """
         began = self._clock.now()
-        if began >= self._expires:
-            self._pods = tuple(_find_occupied(await self._cluster.list("Pod")))
-            self._expires = began + max(_AGE_SECONDS, _COST * (self._clock.now() - began))
+        if not self._read_at <= began < self._read_at + max(max_age, self._least_age):
+            self._pods = tuple(self._find_occupied(await self._cluster.list("Pod")))
+            self._read_at, self._least_age = began, _COST * (self._clock.now() - began)
         return self._pods
 
+    def _find_occupied(self, pods: Iterable[Object]) -> Iterator[Occupied]:
+        for pod in pods:
+            spec, is_ended = pod.get("spec") or {}, (pod.get("status") or {}).get("phase") in _ENDED
+            devices = observing.observe_devices(spec)
+            if devices and spec.get("nodeName") and not is_ended and not self._is_ours(pod):
+                yield Occupied(node=spec["nodeName"], needs=devices)
 
-def _find_occupied(pods: Iterable[Object]) -> Iterator[Occupied]:
-    for pod in pods:
-        spec, labels = pod.get("spec") or {}, pod["metadata"].get("labels") or {}
-        is_ended = (pod.get("status") or {}).get("phase") in _ENDED
-        devices = observing.observe_devices(spec)
-        if devices and spec.get("nodeName") and not is_ended and labels.get(MANAGED_BY_LABEL) != MANAGED_BY:
-            yield Occupied(node=spec["nodeName"], needs=devices)
+    def _is_ours(self, pod: Object) -> bool:
+        metadata = pod["metadata"]
+        is_managed = (metadata.get("labels") or {}).get(MANAGED_BY_LABEL) == MANAGED_BY
+        return is_managed and self._namespace in {"", metadata.get("namespace", "")}

@@ -47,6 +47,8 @@ def test_helm_finds_nothing_wrong_when_it_lints_the_chart() -> None:
         ("trainer.gpusPerNode=-1", "gpusPerNode"),
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("extraEnv.PATH=x", "extraEnv"),
+        ("queue.enabled=sometimes", "enabled"),
+        ("queue.budget=many", "budget"),
         ("leaderElection.enabled=false", "replicas must be 1"),
     ],
 )
@@ -144,6 +146,14 @@ def test_the_operator_pod_is_restricted_and_gets_settings_that_exist() -> None:
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert Settings.from_environment(variables).default_storage_class == "fast"
     assert all(name.removeprefix("OARLOCK_OPERATOR_").lower() in Settings.__slots__ for name in {*variables} - {"HOME"})
+
+
+@pytest.mark.parametrize(("value", "queueing"), [("auto", "auto"), ("true", "on"), ("false", "off")])
+def test_queue_is_set_by_values(value: str, queueing: str) -> None:
+    [deployment] = by_kind(render(f"queue.enabled={value},queue.budget=nvidia.com/gpu=16"), "Deployment")
+    settings = read_settings(deployment["spec"]["template"]["spec"])
+
+    assert (settings.queueing, settings.queue_budget) == (queueing, "nvidia.com/gpu=16")
 
 
 @pytest.mark.kube

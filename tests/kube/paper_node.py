@@ -22,9 +22,10 @@ class _PaperNode(KubernetesNode):
 class PaperNode:
     """Start with `with PaperNode(kubeconfig, folder)`: it lives in a thread of its own."""
 
-    def __init__(self, kubeconfig: Path, folder: Path, *, name: str = "paper-node") -> None:
+    def __init__(self, kubeconfig: Path, folder: Path, *, name: str = "paper-node", gpus: int = 0) -> None:
         self.name = name
-        self._node = _PaperNode(kubeconfig, folder, name=name, cpus=512, memory=2**42)
+        devices = [str(number) for number in range(gpus)]
+        self._node = _PaperNode(kubeconfig, folder, name=name, cpus=512, memory=2**42, gpus=devices)
         self._ready: Future[None] = Future()
         self._end: asyncio.Event
         self._loop: asyncio.AbstractEventLoop
