@@ -25,6 +25,7 @@ from reconciling.job_states import (
 from oarlock_api.contract import Outcome, TerminationRecord
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, Goodput, JobPhase, TrainingJobStatus
 from oarlock_operator import names
+from oarlock_operator.policy.abandoned import is_abandoned
 from oarlock_operator.policy.times import parse_time
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedService, WorkerReport
 from oarlock_operator.reconcile.plans import Plan
@@ -92,6 +93,10 @@ class JobWorld:
         Raises:
             OperatorKilledError.
         """
+        if self.is_deleted:
+            return (
+                Plan()
+            )  # Whatever an operator still believes: there is no object to write to, and no UID to own a pod.
         plan = plan_job(observed, now=self.now, settings=SETTINGS)
         if plan.confirm:
             believed = observed.object.resource_version
@@ -131,8 +136,11 @@ class JobWorld:
             budget = self._spend(budget)
 
     def _delete_job(self, *, is_meant: bool) -> None:
-        assert not is_meant or self.status.phase in FINISHED_JOB_PHASES, "an unfinished job was deleted"
-        self.is_deleted |= is_meant
+        if is_meant:
+            assert self.status.phase in FINISHED_JOB_PHASES, "an unfinished job was deleted"
+            assert "ttlSecondsAfterFinished" in self.policy, "a job was deleted that nobody wanted to go"
+            self.is_deleted = True
+            self.pods.clear()  # as the garbage collector does
 
     def _spend(self, budget: int) -> int:
         if budget <= 1:
@@ -150,7 +158,7 @@ class JobWorld:
         assert before.run in (None, after.run), "the frozen run changed"
         assert before.phase not in FINISHED_JOB_PHASES or after.phase is before.phase, "a finished job went on"
         rests = after.phase is JobPhase.SUSPENDED and after.reason == "Suspended"
-        assert not rests or not self.pods, "suspension was claimed while there are pods"
+        assert not rests or not self.waited_for(), "suspension was claimed while there are pods"
         self._check_goodput(after)
         self.status, self.version = after, self.version + 1
 
@@ -183,7 +191,7 @@ class JobWorld:
         attempt = int(labels[names.ATTEMPT_LABEL])
         assert self.status.phase not in FINISHED_JOB_PHASES, "a finished job created a pod"
         assert attempt == self.status.attempt, "a pod of another attempt was created"
-        older = [pod for pod in self.pods.values() if pod.attempt != attempt and pod.node not in self.lost_nodes]
+        older = [pod for pod in self.waited_for() if pod.attempt != attempt]
         assert not older, f"attempt {attempt} began while {older[0].name} was there"
         self.created += 1
         self.pods[name] = ObservedPod(
@@ -201,6 +209,11 @@ class JobWorld:
         """Check what holds between any two events."""
         live = {pod.attempt for pod in self.pods.values() if pod.phase not in TERMINAL and not pod.deleting}
         assert len(live - self._attempts_on_lost_nodes()) <= 1, f"pods of attempts {live} live side by side"
+
+    def waited_for(self) -> list[ObservedPod]:
+        """Return the pods whose end is worth waiting for: those of lost nodes, or long overdue, are the fence's to hold off."""
+        pods = self.pods.values()
+        return [pod for pod in pods if not is_abandoned(pod, lost_nodes=self.lost_nodes, now=self.now)]
 
     def _attempts_on_lost_nodes(self) -> set[int]:
         return {pod.attempt for pod in self.pods.values() if pod.node in self.lost_nodes}
@@ -239,6 +252,9 @@ class JobWorld:
 
     def set_suspended(self, *, suspend: bool) -> None:
         self.suspend, self.generation, self.version = suspend, self.generation + 1, self.version + 1
+
+    def set_policy(self, policy: dict[str, Any]) -> None:
+        self.policy, self.generation, self.version = policy, self.generation + 1, self.version + 1
 
     def begin(self) -> None:
         """Go on without faults until the job trains."""

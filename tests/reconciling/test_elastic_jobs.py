@@ -1,5 +1,7 @@
 """An elastic job: it takes what there is room for, gives way, and grows again; whatever happens meanwhile."""
 
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -185,8 +187,20 @@ def test_run_stays_the_same_when_the_number_of_nodes_changes() -> None:
     assert {pod.run_hash for pod in world.workers()} == {run["hash"] if run else ""}
 
 
+POLICIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "ttlSecondsAfterFinished": st.sampled_from([0, 100]),
+        "cleanPodPolicy": st.sampled_from(["All", "Running", "None"]),
+        "successPolicy": st.sampled_from(["AllNodes", "FirstNode"]),
+        "activeDeadlineSeconds": st.sampled_from([1000, 100_000]),
+        "backoffLimit": st.integers(0, 3),
+    },
+)
+
+
 class AnyElasticHistory(AnyHistory):
-    """All that may happen to a job, and on top of it room that comes and goes, and users who scale."""
+    """All that may happen to a job, and on top of it room that comes and goes, and users who scale and change their minds."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -200,6 +214,10 @@ class AnyElasticHistory(AnyHistory):
     def the_user_scales(self, nodes: int) -> None:
         self.world.scale(nodes)
 
+    @rule(policy=POLICIES)
+    def the_user_changes_the_policy(self, policy: dict[str, Any]) -> None:
+        self.world.set_policy(policy)
+
     @precondition(lambda self: self.world.scouts())
     @rule(data=st.data())
     def a_scout_goes(self, data: st.DataObject) -> None:
@@ -207,8 +225,10 @@ class AnyElasticHistory(AnyHistory):
 
     def teardown(self) -> None:
         self.world.room = 4
+        # Whoever wants running pods to stay has them stay.
+        self.world.set_policy({**self.world.policy, "cleanPodPolicy": "Running"})
         super().teardown()
 
 
-AnyElasticHistory.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AnyElasticHistory.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestAnyElasticHistory = AnyElasticHistory.TestCase
