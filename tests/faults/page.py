@@ -16,8 +16,9 @@ _HEAD = """# Faults, and what the status says of them
 Whatever goes wrong, `kubectl get tj` shows a reason, and `status.message` names the culprit and the remedy.
 `oarlock doctor JOB` shows the same with the evidence.
 
-Each row of this page is injected by a test on a real API server, and the status must say what stands here within 30 seconds;
-where the cluster or the job has a clock of its own (a grace period, a deadline), the row names it.
+Each row of this page is injected by a test: on a real API server what happens to the cluster's objects, into real agents and
+processes, from whose words the planner makes the status, what happens inside pods and between them (tests/faults/).
+The status must say what stands here within 30 seconds; where the cluster or the job has a clock of its own (a grace period, a deadline), the row names it.
 In messages, `<…>` stands for a name, a figure, or what another program says.
 The page is made from the table that the tests use (`tests/faults/`): edit that.
 """

@@ -58,7 +58,13 @@ def catches_signal(pid: int, number: int) -> bool:
 
 
 def list_children(parent: int) -> list[int]:
-    return [pid for pid, its_parent in _read_parents().items() if its_parent == parent]
+    """Return the children of a process. One that was just started or ended may be missed: look again."""
+    tasks = _PROC / str(parent) / "task"
+    try:
+        # What the kernel keeps for each thread, where it does: a node may run thousands of processes.
+        return [int(pid) for task in os.listdir(tasks) for pid in (tasks / task / "children").read_text().split()]  # noqa: PTH208  # ten times faster than iterdir
+    except OSError:
+        return [pid for pid, its_parent in _read_parents().items() if its_parent == parent]
 
 
 def list_descendants(ancestor: int) -> list[int]:
