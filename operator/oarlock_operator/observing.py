@@ -126,6 +126,7 @@ def observe_claim(raw: Object, *, message: str = "") -> ObservedClaim:
         labels=dict(metadata.get("labels") or {}),
         owner_uid=owner_uid(raw),
         storage_class=(raw.get("spec") or {}).get("storageClassName") or "",
+        created=parse_time(metadata.get("creationTimestamp")) or 0.0,
         deleting="deletionTimestamp" in metadata,
         message=message,
     )

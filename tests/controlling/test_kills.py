@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from controlled_world import JOB, World
+from controlled_world import World
 from controlling.test_crashes import describe, live
 from fake_cluster import settle
 from fake_lease import FakeLine, FakeServer

@@ -14,6 +14,7 @@ from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
 from oarlock_operator.policy.claims import is_leaving
 from oarlock_operator.policy.overlays import find_refused_overlay
+from oarlock_operator.reconcile.earlier_runs import find_attempt
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
 from oarlock_operator.reconcile.steps import JobStep
@@ -32,7 +33,7 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     ):
         return job, refuse(refused)
     if job.policy.suspend:
-        return job, _hold_unstarted()
+        return job, _hold_unstarted(job)
     dataset = job.observed.dataset
     wait = _wait_for_data(job.spec, dataset)
     if wait or dataset is None:
@@ -41,7 +42,7 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
         run = _freeze(job, job.spec, dataset)
     except InvalidError as error:
         return job, refuse(error.findings)
-    status = job.status.model_copy(update={"run": run.to_wire()})
+    status = job.status.model_copy(update={"run": run.to_wire(), "attempt": find_attempt(job, run)})
     return view_job(replace(job.observed, status=status), now=job.now, settings=job.settings), None
 
 
@@ -52,11 +53,13 @@ def refuse(findings: tuple[Finding, ...]) -> JobStep:
     )
 
 
-def _hold_unstarted() -> JobStep:
+def _hold_unstarted(job: JobView) -> JobStep:
     return JobStep(
         phase=JobPhase.SUSPENDED,
         reason="Suspended",
         message="suspended before it started. Set spec.runPolicy.suspend to false to start it",
+        # There are none, unless the status was lost.
+        delete=tuple(pod for pod in job.all_pods if not pod.deleting),
     )
 
 

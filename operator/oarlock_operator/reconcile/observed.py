@@ -86,6 +86,7 @@ class ObservedClaim:
     owner_uid: str = ""
     storage_class: str = ""
     """Its StorageClass; empty: none, or the cluster's default is not filled in yet."""
+    created: float = 0.0
     deleting: bool = False
     message: str = ""
     """The latest warning about it."""

@@ -4,6 +4,7 @@ from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator import names
 from oarlock_operator.reconcile.accepting import accept
 from oarlock_operator.reconcile.alarms import compute_wake
+from oarlock_operator.reconcile.earlier_runs import introduce
 from oarlock_operator.reconcile.excluding import lift_exclusions
 from oarlock_operator.reconcile.finishing import rest, succeed
 from oarlock_operator.reconcile.following import follow
@@ -38,7 +39,7 @@ def plan_job(observed: ObservedJob, *, now: float, settings: Settings) -> Plan:
     job, step = view_job(observed, now=now, settings=settings), None
     if job.run is None and not job.is_finished:
         job, step = keep_unreadable(job) if job.is_unreadable else accept(job)
-    return conclude(observed, job, step or decide(job))
+    return conclude(observed, job, introduce(job, step or decide(job)))
 
 
 def decide(job: JobView) -> JobStep:
