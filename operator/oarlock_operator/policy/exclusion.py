@@ -1,6 +1,6 @@
 """Nodes that a job avoids because its attempts failed there again and again. Pure.
 
-Only what a node can be to blame for counts: a rank that was killed or hung, a node that was lost or refused its pod. What the
+Only what a node can be to blame for counts: a rank that was killed or hung, a GPU that failed, a node that was lost or refused its pod. What the
 user's program does wrong it does everywhere, and an eviction says nothing against a node.
 """
 
@@ -18,7 +18,7 @@ FORGOTTEN_SECONDS = 6 * 3600.0
 LIFTED_SECONDS = 60.0
 """Seconds for which pods must find no room before it is asked whether the exclusions are the reason."""
 BLAMED: frozenset[str] = frozenset(
-    {Cause.PROCESS_KILLED, Cause.HUNG, OperatorCause.NODE_LOST, OperatorCause.NODE_REFUSED}
+    {Cause.PROCESS_KILLED, Cause.HUNG, Cause.DEVICE_FAILED, OperatorCause.NODE_LOST, OperatorCause.NODE_REFUSED}
 )
 
 
