@@ -40,6 +40,10 @@ _FRESH_SECONDS = 5.0
 _GRANT_SECONDS = 60.0
 """Seconds for which a place is kept whose verdict is not in the status yet: longer than any request takes."""
 _KUEUE_SECONDS = 60.0
+_MANY = 500
+"""Jobs of which it takes long to decide."""
+_AT_ONCE = 32
+"""Jobs that are told at once where they stand; a second later as many of those behind them, and so on."""
 _LONGEST_DELAY = 300.0
 """Seconds after which a job far back in the queue is told of its new place."""
 _ENDED = frozenset({"Succeeded", "Failed"})
@@ -166,10 +170,10 @@ class Admission:
             if job := self._build_job(key, demand, bound.get(demand.uid, ())):
                 keys[job.uid] = key
                 jobs.append(job)
-        verdicts = admit(jobs, await self._measure(jobs), now=now)
+        verdicts = await _decide(jobs, await self._measure(jobs), now=now)
         if any(_is_new(job, verdicts[job.uid]) for job in jobs):
             # Nothing is given away on the word of an old list.
-            verdicts = admit(jobs, await self._measure(jobs, max_age=_FRESH_SECONDS), now=now)
+            verdicts = await _decide(jobs, await self._measure(jobs, max_age=_FRESH_SECONDS), now=now)
         self._metrics.count_decision(seconds=time.perf_counter() - began)
         self._deliver(jobs, keys, verdicts, now=now)
 
@@ -247,10 +251,17 @@ class Admission:
             old = known.verdict if known and known.uid == job.uid else None
             if _is_news(job, old, verdict):
                 self._note_news(job, verdict, now=now)
-                self._wake(key)
+                self._tell(key, verdict, now=now)
             elif old and (old.position, old.expected_start) != (verdict.position, verdict.expected_start):
                 self._wake_at(key, now + min(verdict.position or 0, _LONGEST_DELAY))
         self._metrics.show_waiting(sum(1 for verdict in verdicts.values() if verdict.stand is Stand.WAITING))
+
+    def _tell(self, key: Reference, verdict: Verdict, *, now: float) -> None:
+        """Have a job planned with its verdict: at once, but for those far back in a long queue."""
+        if verdict.stand is Stand.WAITING and (verdict.position or 0) > _AT_ONCE:
+            self._wake_at(key, now + min((verdict.position or 0) / _AT_ONCE, _LONGEST_DELAY))
+        else:
+            self._wake(key)
 
     def _note_news(self, job: QueuedJob, verdict: Verdict, *, now: float) -> None:
         if _is_new(job, verdict):
@@ -281,6 +292,13 @@ class Admission:
             message=f"runPolicy.queue names {queue}, a queue of Kueue, and Kueue is not installed here: the API group"
             f" {KUEUE_GROUP} is not served. Install it, or leave runPolicy.queue out to wait in Oarlock's own queue",
         )
+
+
+async def _decide(jobs: Sequence[QueuedJob], capacity: Capacity, *, now: float) -> dict[str, Verdict]:
+    """Decide, beside the event loop where that takes long: all that it works on is frozen."""
+    if len(jobs) < _MANY:
+        return admit(jobs, capacity, now=now)
+    return await asyncio.to_thread(admit, jobs, capacity, now=now)
 
 
 def _is_new(job: QueuedJob, verdict: Verdict) -> bool:

@@ -19,6 +19,20 @@ pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
 GPU = "nvidia.com/gpu"
 NODES = ("gpu-a", "gpu-b", "gpu-c", "gpu-d")
 GPUS = 4
+LOCAL_QUEUES: Object = {
+    "metadata": {
+        "name": "localqueues.kueue.x-k8s.io",
+        "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
+    },
+    "spec": {
+        "group": "kueue.x-k8s.io",
+        "scope": "Namespaced",
+        "names": {"plural": "localqueues", "kind": "LocalQueue"},
+        "versions": [
+            {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+        ],
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +137,23 @@ def test_pod_of_somebody_else_keeps_its_gpus(cluster: Cluster) -> None:
     cluster.scene.wait_for(lambda: "1 free on 1 node" in cluster.scene.status("large")["message"], "3 are not taken")
     assert status["phase"] == "Queued"
     assert cluster.pods("large") == cluster.pods("small") == []
+
+
+def test_job_that_names_a_queue_is_handed_to_kueue_where_that_is_served(cluster: Cluster) -> None:
+    scene, api = cluster.scene, cluster.scene.control_plane.api
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    api.create(definitions, LOCAL_QUEUES)
+    try:
+        scene.wait_for(lambda: api.ask("GET", "/apis/kueue.x-k8s.io").ok, "the group is not served")
+        scene.apply(make_job("theirs", nodes=2, runPolicy={"queue": "team-a"}))
+        scene.wait_for(lambda: len(cluster.pods("theirs")) == 2, "the pods are not created")
+    finally:
+        api.ask("DELETE", f"{definitions}/{LOCAL_QUEUES['metadata']['name']}")
+
+    metadata = [pod["metadata"] for pod in cluster.pods("theirs")]
+    assert {each["labels"]["kueue.x-k8s.io/queue-name"] for each in metadata} == {"team-a"}
+    assert len({each["labels"]["kueue.x-k8s.io/pod-group-name"] for each in metadata}) == 1
+    assert {each["annotations"]["kueue.x-k8s.io/pod-group-total-count"] for each in metadata} == {"2"}
 
 
 def test_place_is_kept_when_the_operator_is_killed_between_verdict_and_pods(cluster: Cluster) -> None:

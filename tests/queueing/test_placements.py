@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from queueing.queue_states import GPU, make_node
 
-from oarlock_operator.queueing.placement import read_placement, why_not
+from oarlock_operator.queueing.placement import Placement, read_placement, why_not
 from oarlock_operator.reconcile.observed import Taint
 
 LABELS = {"zone": "b", "size": "10"}
@@ -47,6 +47,11 @@ def test_labels_decide_as_the_scheduler_does(template: dict[str, Any], fits: boo
     said = why_not(read_placement(template), make_node(labels=LABELS), resources=[GPU])
 
     assert (said == "") == fits
+
+
+def test_nodes_that_the_job_avoids_do_not_count() -> None:
+    assert why_not(Placement(avoided=("n1",)), make_node(), resources=[GPU]) == "avoided after failures"
+    assert why_not(Placement(avoided=("n2",)), make_node(), resources=[GPU]) == ""
 
 
 @pytest.mark.parametrize(

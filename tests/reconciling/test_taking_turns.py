@@ -76,6 +76,14 @@ def test_verdict_is_in_the_same_write_after_which_pods_are_created() -> None:
     assert status_of(planned).queue is None
 
 
+def test_pods_are_drawn_to_the_nodes_on_which_the_queue_found_room() -> None:
+    planned = plan(queue(replace(GRANTED, nodes=("gpu-1",))))
+
+    [pod] = [manifest for manifest in planned.create if manifest["kind"] == "Pod"]
+    [term] = pod["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert term["preference"]["matchExpressions"][0]["values"] == ["gpu-1"]
+
+
 def test_admitted_job_goes_on_when_a_new_operator_has_decided_nothing_yet() -> None:
     granted = queue(GRANTED)
     killed_before_the_pods = replace(granted, status=status_after(granted), verdict=None)

@@ -37,6 +37,7 @@ def build_worker_pod(
     nodes: int,
     policy: RunPolicy,
     excluded: Sequence[str] = (),
+    preferred: Sequence[str] = (),
 ) -> Manifest:
     """Return the pod of one node of an attempt.
 
@@ -48,6 +49,7 @@ def build_worker_pod(
         nodes: how many nodes the attempt has.
         policy: how to treat the run now.
         excluded: names of nodes that the pod must not use.
+        preferred: names of nodes on which there is room for the pods.
     """
     workers, template = run.workers, run.workers.pod_template or PodTemplate()
     mounts = _build_mounts(run)
@@ -82,7 +84,7 @@ def build_worker_pod(
             "hostname": names.worker_hostname(attempt=attempt, rank=rank),
             "subdomain": names.service_name(owner.name, owner.uid),
             "securityContext": build_pod_security(workers.user),
-            **build_placement(template, excluded=excluded),
+            **build_placement(template, excluded=excluded, preferred=preferred),
             "containers": [
                 {
                     "name": names.TRAINER_CONTAINER,

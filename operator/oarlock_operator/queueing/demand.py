@@ -100,7 +100,7 @@ def _read(
         gpu_resource=str(workers.get("gpuResource") or ""),
         cpu=float(workers.get("cpu") or 0),
         memory=parse_amount(workers.get("memory") or 0),
-        placement=_share_placement(json.dumps(where, sort_keys=True)) if where else _ANYWHERE,
+        placement=_read_placement(where, status),
         ends=_read_end(_mapping(status.get("progress"))) if is_admitted else None,
     )
 
@@ -108,6 +108,12 @@ def _read(
 def _read_end(progress: Mapping[str, Any]) -> float | None:
     eta, updated = progress.get("etaSeconds"), parse_time(progress.get("updated"))
     return updated + float(eta) if eta is not None and updated is not None else None
+
+
+def _read_placement(where: Mapping[str, Any], status: Mapping[str, Any]) -> Placement:
+    placement = _share_placement(json.dumps(where, sort_keys=True)) if where else _ANYWHERE
+    avoided = tuple(sorted(str(each.get("node")) for each in status.get("excludedNodes") or ()))
+    return replace(placement, avoided=avoided) if avoided else placement
 
 
 _ANYWHERE = Placement()

@@ -43,6 +43,8 @@ class Placement:
     tolerations: tuple[Tolerated, ...] = ()
     terms: tuple[tuple[Requirement, ...], ...] | None = None
     """Required node affinity: one of these, each with all its requirements; None: there is none."""
+    avoided: tuple[str, ...] = ()
+    """Nodes that the job avoids after failures there."""
 
 
 def read_placement(template: Mapping[str, Any]) -> Placement:
@@ -68,7 +70,13 @@ def why_not(placement: Placement, node: ObservedNode, *, resources: Sequence[str
     taint = _find_repelling(placement, node, resources=resources)
     if taint:
         return f"tainted with {taint}"
+    return _why_not_by_labels(placement, node)
+
+
+def _why_not_by_labels(placement: Placement, node: ObservedNode) -> str:
     labels = node.labels
+    if placement.avoided and labels.get("kubernetes.io/hostname", node.name) in placement.avoided:
+        return "avoided after failures"
     if any(labels.get(key) != value for key, value in placement.selector):
         return "without the labels of nodeSelector"
     if placement.terms is not None and not any(_meets_all(node, term) for term in placement.terms):

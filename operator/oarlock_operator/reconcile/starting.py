@@ -166,4 +166,5 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
             nodes=job.nodes,
             policy=policy,
             excluded=job.excluded,
+            preferred=job.observed.verdict.nodes if job.observed.verdict else (),
         )
