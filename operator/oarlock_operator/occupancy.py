@@ -4,20 +4,16 @@ In an installation without rights on all namespaces nothing is free that could b
 """
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Cluster, ClusterError, RefusedError
-from oarlock_operator.policy.rooms import measure_rooms, sum_requests
+from oarlock_operator.policy.rooms import Use, count_use, measure_rooms
 from oarlock_operator.reconcile.observed import ObservedNode, Room
 
 _log = logging.getLogger(__name__)
 
 _AGE_SECONDS = 20.0
-_ENDED = frozenset({"Succeeded", "Failed"})
-
-Use = dict[str, dict[str, float]]
 
 
 class Occupancy:
@@ -45,18 +41,4 @@ class Occupancy:
             return None
         except ClusterError:
             return None  # it is a courtesy: planning goes on without
-        use: Use = {}
-        for pod in pods:
-            _add(use, pod)
-        return use
-
-
-def _add(use: Use, pod: Mapping[str, Any]) -> None:
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    node = spec.get("nodeName")
-    if not node or status.get("phase") in _ENDED:
-        return
-    taken = use.setdefault(node, {"pods": 0.0})
-    taken["pods"] += 1
-    for name, amount in sum_requests(spec).items():
-        taken[name] = taken.get(name, 0.0) + amount
+        return count_use(pods)

@@ -164,6 +164,48 @@ def logs(
         print_logs(paths)
 
 
+@app.command(no_args_is_help=True)
+def doctor(
+    name: Annotated[str, typer.Argument(metavar="JOB", help="A TrainingJob.")],
+    *,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", metavar="NAME", help="Its namespace; else that of the context.")
+    ] = "",
+    context: Annotated[str, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig.")] = "",
+    kubeconfig: Annotated[
+        Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Else $KUBECONFIG, else ~/.kube/config.")
+    ] = None,
+    local: Annotated[bool, typer.Option("--local", help="Look into the runs folder, never into a cluster.")] = False,
+    runs: RunsOption = DEFAULT_RUNS,
+    output: OutputOption = "text",
+) -> None:
+    """Say what is wrong with a job, who is to blame and what to do; then show the evidence.
+
+    Reads only, with your own rights; what they do not cover is left out and named. A job in the runs folder is taken
+    from there, unless a namespace, context or kubeconfig is given.
+
+    [bold]Examples[/]
+
+      oarlock doctor fashion-lenet                 in the current context, or in ./oarlock-runs
+      kubectl oarlock doctor fashion-lenet -n team
+      oarlock doctor fashion-lenet -o json         for programs
+
+    [bold]Exit codes[/]
+
+      0 healthy or finished    1 needs attention, or not found
+    """
+    from oarlock.cli import doctor as command
+    from oarlock.doctor.kubectl_reading import Place
+
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise typer.BadParameter(f"there is no file {kubeconfig}", param_hint="--kubeconfig")
+    place = Place(kubeconfig=str(kubeconfig or ""), context=context, namespace=namespace)
+    request = command.Request(
+        name=name, place=place, runs=RunsFolder(root=runs), is_local=local, as_json=_is_json(output)
+    )
+    raise typer.Exit(command.doctor(request))
+
+
 def _find(name: str, runs: RunsFolder) -> list[dict[str, object]]:
     from oarlock.cli.listing import list_objects
 

@@ -9,6 +9,10 @@ from oarlock_operator.reconcile.observed import ObservedNode, Room, Taint
 _SHOWN = 4
 """Nodes that a message names."""
 _HARD = frozenset({"NoSchedule", "NoExecute"})
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+Use = dict[str, dict[str, float]]
+"""What the pods on a node ask for together, by node and resource."""
 
 
 def sum_requests(pod_spec: Mapping[str, Any]) -> dict[str, float]:
@@ -28,6 +32,20 @@ def sum_requests(pod_spec: Mapping[str, Any]) -> dict[str, float]:
 def _requests(container: Mapping[str, Any]) -> dict[str, float]:
     asked = (container.get("resources") or {}).get("requests") or {}
     return {name: parse_amount(quantity) for name, quantity in asked.items()}
+
+
+def count_use(pods: Iterable[Mapping[str, Any]]) -> Use:
+    """Return what pods take, as they are on the API server."""
+    use: Use = {}
+    for pod in pods:
+        spec, status = pod.get("spec") or {}, pod.get("status") or {}
+        node = spec.get("nodeName")
+        if not node or status.get("phase") in _ENDED:
+            continue
+        taken = use.setdefault(node, {})
+        for name, amount in {**sum_requests(spec), "pods": 1.0}.items():
+            taken[name] = taken.get(name, 0.0) + amount
+    return use
 
 
 def measure_rooms(nodes: Iterable[ObservedNode], used: Mapping[str, Mapping[str, float]] | None) -> tuple[Room, ...]:

@@ -1,0 +1,246 @@
+"""`oarlock doctor`: the verdict in one line, then the evidence for it."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from oarlock.cli.consoles import make_console
+from oarlock.cli.wording import count_of, format_duration
+from oarlock.doctor.diagnosis import diagnose, explain_pod, observe_claims, observe_pods
+from oarlock.doctor.evidence import Evidence, NoSuchJobError, UnreadableError, Verdict
+from oarlock.doctor.kubectl_reading import Place, read_cluster
+from oarlock.doctor.local_reading import read_folder
+from oarlock.local.object_store import DamagedStoreError
+from oarlock.local.runs_folder import RunsFolder
+from oarlock.running.inputs import list_known
+from oarlock_operator.policy.times import parse_time
+
+EXIT_HEALTHY, EXIT_ATTENTION = 0, 1
+_MOST_EVENTS = 8
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What was asked for on the command line."""
+
+    name: str
+    place: Place
+    runs: RunsFolder
+    is_local: bool
+    as_json: bool
+
+
+def doctor(request: Request) -> int:
+    """Print what is wrong with a job; return the exit code."""
+    try:
+        evidence = _read(request)
+    except (NoSuchJobError, UnreadableError, DamagedStoreError) as error:
+        if request.as_json:
+            print(json.dumps({"healthy": False, "verdict": str(error)}))  # noqa: T201  # a result
+        else:
+            make_console(stderr=True).print(f"[red]✗[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        return EXIT_ATTENTION
+    verdict = diagnose(evidence)
+    if request.as_json:
+        print(json.dumps(build_report(evidence, verdict), indent=2))  # noqa: T201  # a result
+    else:
+        print_report(make_console(), evidence, verdict)
+    return EXIT_HEALTHY if verdict.is_healthy else EXIT_ATTENTION
+
+
+def _read(request: Request) -> Evidence:
+    """Read from where the job is: a runs folder that has it goes before a cluster that nobody named."""
+    place = request.place
+    is_named = any((place.kubeconfig, place.context, place.namespace))
+    if request.is_local or (not is_named and _has_job(request.runs, request.name)):
+        return read_folder(request.name, request.runs)
+    return read_cluster(request.name, place)
+
+
+def _has_job(runs: RunsFolder, name: str) -> bool:
+    return any(item["kind"] == "TrainingJob" and item["metadata"]["name"] == name for item in list_known(runs))
+
+
+def build_report(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
+    """Return what `-o json` prints."""
+    status = evidence.status
+    return {
+        "healthy": verdict.is_healthy,
+        "verdict": verdict.headline,
+        "seenNow": verdict.seen_now,
+        "hazards": list(verdict.hazards),
+        "job": evidence.name,
+        "where": evidence.where,
+        **{key: status.get(key) for key in _STATUS_KEYS},
+        "pods": [
+            {
+                "name": pod.name,
+                "attempt": pod.attempt,
+                "rank": pod.rank,
+                "node": pod.node,
+                "phase": pod.phase,
+                "why": explain_pod(pod),
+            }
+            for pod in observe_pods(evidence)
+        ],
+        "claims": [
+            {"name": claim.name, "phase": claim.phase, "message": claim.message}
+            for claim in observe_claims(evidence).values()
+        ],
+        "events": [
+            {"time": _time_of(event), "reason": event.get("reason"), "message": event.get("message")}
+            for event in evidence.events[-_MOST_EVENTS:]
+        ],
+        "unread": list(evidence.unread),
+    }
+
+
+_STATUS_KEYS = (
+    "phase",
+    "reason",
+    "message",
+    "phaseSince",
+    "attempt",
+    "progress",
+    "checkpoint",
+    "conditions",
+    "failures",
+    "restarts",
+    "phases",
+    "goodput",
+)
+
+
+def print_report(console: Console, evidence: Evidence, verdict: Verdict) -> None:
+    """Print the verdict and the evidence."""
+    mark = "[green]✓[/]" if verdict.is_healthy else "[red]✗[/]"
+    console.print(f"{mark} [bold]{escape(verdict.headline)}[/]", highlight=False, soft_wrap=True)
+    if verdict.seen_now:
+        console.print(f"  [yellow]now[/] {escape(verdict.seen_now)}", highlight=False, soft_wrap=True)
+    sections: tuple[tuple[str, Callable[[Evidence], Iterator[tuple[str, ...]]]], ...] = (
+        ("State", _describe_state),
+        ("Conditions", _describe_conditions),
+        ("Pods", _describe_pods),
+        ("Claims", _describe_claims),
+        ("Failures", _describe_failures),
+        ("Events", _describe_events),
+        ("Not read", lambda each: ((text,) for text in each.unread)),
+    )
+    for title, describe in sections:
+        _print_section(console, title, describe(evidence))
+
+
+def _print_section(console: Console, title: str, rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    found = list(rows)
+    if not found:
+        return
+    for column in range(max(map(len, found))):
+        table.add_column(style="dim" if column == 0 else "", overflow="fold", no_wrap=column == 0)
+    for row in found:
+        table.add_row(*(_paint(cell) for cell in row))
+    console.print(f"\n[bold cyan]{title}[/]")
+    console.print(table)
+
+
+_COLOURS = {"Failed": "red", "False": "red", "Lost": "red", "Running": "green", "True": "green", "Pending": "yellow"}
+
+
+def _paint(cell: str) -> str:
+    colour = _COLOURS.get(cell)
+    return f"[{colour}]{escape(cell)}[/]" if colour else escape(cell)
+
+
+def _describe_state(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    status = evidence.status
+    yield "where", evidence.where
+    if status.get("phase"):
+        reason = status.get("reason") or status["phase"]
+        yield "phase", f"{status['phase']} ({reason}){_since(evidence, status.get('phaseSince'))}"
+    yield "attempt", str(status.get("attempt", 0))
+    if progress := status.get("progress"):
+        steps = f"step {progress.get('step', 0):,} of {progress.get('steps', 0):,}"
+        yield (
+            "progress",
+            f"{steps}, {progress.get('percent', 0)} %{_since(evidence, progress.get('updated'), 'reported')}",
+        )
+    if latest := (status.get("checkpoint") or {}).get("latest"):
+        yield "checkpoint", f"step {latest['step']:,} is safe{_since(evidence, latest.get('time'), 'saved')}"
+    if restarts := status.get("restarts"):
+        yield "restarts", ", ".join(f"{cause} {count}" for cause, count in sorted(restarts.items()))
+    if spent := _sum_phases(evidence):
+        yield "time", ", ".join(f"{phase} {format_duration(seconds)}" for phase, seconds in spent.items())
+    if dataset := evidence.dataset:
+        state = dataset.get("status") or {}
+        yield "data", f"Dataset {dataset['metadata']['name']} is {state.get('phase', 'not looked at')}"
+
+
+def _sum_phases(evidence: Evidence) -> dict[str, float]:
+    """Return the seconds in each phase, with those of the phase that lasts."""
+    status = evidence.status
+    spent = dict(status.get("phases") or {})
+    began, phase = parse_time(status.get("phaseSince")), status.get("phase")
+    if began is not None and phase and not status.get("completionTime"):
+        spent[phase] = spent.get(phase, 0.0) + max(0.0, evidence.now - began)
+    return spent
+
+
+def _since(evidence: Evidence, time: str | None, what: str = "") -> str:
+    then = parse_time(time)
+    if then is None:
+        return ""
+    age = format_duration(max(0.0, evidence.now - then))
+    return f", {what} {age} ago" if what else f" for {age}"
+
+
+def _describe_conditions(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for each in evidence.status.get("conditions") or ():
+        age = _since(evidence, each.get("lastTransitionTime")).strip()
+        yield each["type"], each["status"], age, each["reason"], str(each.get("message") or "")
+
+
+def _describe_pods(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for pod in sorted(observe_pods(evidence), key=lambda pod: (-pod.attempt, pod.rank)):
+        yield pod.name, pod.phase, pod.node or "no node", explain_pod(pod)
+
+
+def _describe_claims(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for claim in observe_claims(evidence).values():
+        going = "is being deleted" if claim.deleting else ""
+        yield claim.name, claim.phase, ", ".join(claim.access_modes), claim.message or going
+
+
+def _describe_failures(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for failure in evidence.status.get("failures") or ():
+        yield f"attempt {failure.get('attempt', 0)}", str(failure.get("cause")), _word_failure(evidence, failure)
+
+
+def _word_failure(evidence: Evidence, failure: Mapping[str, Any]) -> str:
+    step = f" at step {failure['step']:,}" if failure.get("step") is not None else ""
+    remedy = f"\n→ {failure['remedy']}" if failure.get("remedy") else ""
+    detail = f"\n{failure['detail']}" if failure.get("detail") else ""
+    ago = _since(evidence, failure.get("time"), "seen")
+    return f"{failure.get('message', '')}{step}{ago}{remedy}{detail}"
+
+
+def _describe_events(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+    for event in evidence.events[-_MOST_EVENTS:]:
+        about = event.get("involvedObject") or {}
+        count = int(event.get("count") or 1)
+        times = f" ({count_of(count, 'time')})" if count > 1 else ""
+        yield (
+            _since(evidence, _time_of(event)).removeprefix(" for ") + " ago",
+            str(event.get("reason") or ""),
+            str(about.get("name") or ""),
+            f"{event.get('message', '')}{times}",
+        )
+
+
+def _time_of(event: Mapping[str, Any]) -> str:
+    metadata = event["metadata"]
+    return str(event.get("lastTimestamp") or event.get("eventTime") or metadata.get("creationTimestamp") or "")
