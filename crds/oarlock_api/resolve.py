@@ -115,6 +115,8 @@ def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
 
     `runPolicy` may change at any time and is not compared, and so may the number of nodes of an elastic job.
     """
+    if accepted_part(spec) == run.accepted:
+        return None  # As a rule, and found out fast: this is asked with every plan.
     accepted = TrainingJobSpec.from_wire(run.accepted)  # with today's defaults, as the other side has them
     if accepted.workers.elastic:
         same_size = spec.workers.model_copy(update={"nodes": accepted.workers.nodes})

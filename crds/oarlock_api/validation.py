@@ -1,9 +1,11 @@
 """Checks manifests: models, cross-field rules and the support table, all findings at once. Pure."""
 
 import difflib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import pydantic
@@ -38,6 +40,18 @@ def validate_training_job(spec: Mapping[str, Any], *, name: str) -> Checked[Trai
         *support.find_unknown_model(manifest),
     ]
     return _check(TrainingJobSpec, spec, name=name, beyond=beyond)
+
+
+def recall_training_job(spec: Mapping[str, Any], *, name: str) -> Checked[TrainingJobSpec]:
+    """Check the spec of a TrainingJob that came as JSON: one that was checked lately, for whatever job, is not checked again."""
+    if any(find_bad_name(name)):
+        return validate_training_job(spec, name=name)
+    return _validate_text(json.dumps(spec))
+
+
+@lru_cache(maxsize=1024)
+def _validate_text(text: str) -> Checked[TrainingJobSpec]:
+    return validate_training_job(json.loads(text), name="any")
 
 
 def validate_dataset(spec: Mapping[str, Any], *, name: str) -> Checked[DatasetSpec]:

@@ -219,6 +219,8 @@ def _without_empty_texts(value: Any) -> Any:
 
 def find_missing(sent: Any, stored: Any, *, path: str) -> str:
     """Return the path of the first thing that was sent and is not stored; empty if all is there."""
+    if sent == stored:
+        return ""
     if isinstance(sent, Mapping):
         if not isinstance(stored, Mapping):
             return path
@@ -231,7 +233,7 @@ def find_missing(sent: Any, stored: Any, *, path: str) -> str:
             for index, (one, other) in enumerate(zip(sent, stored, strict=True))
         )
     else:
-        return "" if sent == stored else path
+        return path
     return next((found for found in paths if found), "")
 
 

@@ -27,7 +27,7 @@ from oarlock_operator.reconcile.observed import (
     Refusal,
 )
 from oarlock_operator.reconcile.plans import Reference
-from oarlock_operator.store import CLAIM, DATASET, JOB, Store
+from oarlock_operator.store import CLAIM, DATASET, JOB, Store, Stored
 
 S = TypeVar("S", bound=OpenModel)
 
@@ -44,6 +44,15 @@ class Gathered:
 
 
 @dataclass(slots=True)
+class _ReadDataset:
+    """One version of a Dataset, read once."""
+
+    stored: Stored
+    raw: dict[str, Any]
+    seen: ObservedDataset | None = None
+
+
+@dataclass(slots=True)
 class Gatherer:
     """Puts together what is known of one key."""
 
@@ -51,6 +60,8 @@ class Gatherer:
     reads: LiveReads
     progress: Progress
     refusals: dict[Reference, dict[str, Refusal]] = field(default_factory=dict)
+    datasets: dict[Name, _ReadDataset] = field(default_factory=dict)
+    """Datasets as they were read last: every plan of each of their jobs needs them."""
     admission: Admission | None = None
     """The queue; None: there is none."""
 
@@ -80,6 +91,7 @@ class Gatherer:
     def forget(self, key: Reference) -> None:
         """Forget a key that is gone."""
         self.refusals.pop(key, None)
+        self.datasets.pop(Name(key.namespace, key.name), None)
         self.reads.forget(key)
         if self.admission:
             self.admission.forget(key)
@@ -147,8 +159,7 @@ class Gatherer:
     def _find_holders(self, dataset: Reference, *, is_deleting: bool) -> Iterator[str]:
         """Yield the jobs that hold a Dataset: once it is to go, only those that have begun, since the others wait for it."""
         for user in self.store.users_of(dataset):
-            job = self.store.load(user)
-            if job is not None and (not is_deleting or (job.get("status") or {}).get("run")):
+            if not is_deleting or self.store.has_begun(user):
                 yield user.name
 
     def _pods_of(self, key: Reference, read: Iterable[Any]) -> list[SeenPod]:
@@ -159,9 +170,9 @@ class Gatherer:
 
     def _claims_of(self, key: Reference, raw: Mapping[str, Any]) -> frozenset[str]:
         claims = observing.find_claims(raw)
-        dataset = self._load_dataset(key, raw)
+        dataset = self._read_dataset(key, raw)
         if dataset:
-            claims |= observing.find_claims({"metadata": {}, "status": dataset.get("status")})
+            claims |= observing.find_claims({"metadata": {}, "status": dataset.raw.get("status")})
         self.store.use_claims(key, claims)
         return claims
 
@@ -180,19 +191,28 @@ class Gatherer:
         return found
 
     def _dataset_of(self, key: Reference, raw: Mapping[str, Any]) -> ObservedDataset | None:
-        dataset = self._load_dataset(key, raw)
+        dataset = self._read_dataset(key, raw)
         if dataset is None:
             return None
-        reference = Reference(kind=DATASET, namespace=key.namespace, name=dataset["metadata"]["name"])
-        status = read_status(reference, dataset, DatasetStatus)
-        return ObservedDataset(object=observing.observe_object(dataset), status=status)
+        if dataset.seen is None:
+            reference = Reference(kind=DATASET, namespace=key.namespace, name=dataset.raw["metadata"]["name"])
+            status = read_status(reference, dataset.raw, DatasetStatus)
+            dataset.seen = ObservedDataset(object=observing.observe_object(dataset.raw), status=status)
+        return dataset.seen
 
-    def _load_dataset(self, key: Reference, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _read_dataset(self, key: Reference, raw: Mapping[str, Any]) -> _ReadDataset | None:
         reference = (raw.get("spec") or {}).get("dataset") if key.kind == JOB else None
         name = reference.get("name") if isinstance(reference, Mapping) else None
         if not isinstance(name, str):
             return None
-        return self.store.load(Reference(kind=DATASET, namespace=key.namespace, name=name))
+        place = Name(key.namespace, name)
+        stored = self.store.datasets.get(place)
+        if stored is None:
+            self.datasets.pop(place, None)
+            return None
+        if place not in self.datasets or self.datasets[place].stored is not stored:
+            self.datasets[place] = _ReadDataset(stored=stored, raw=stored.load())
+        return self.datasets[place]
 
     def _lost_nodes(self, seen: Iterable[SeenPod]) -> frozenset[str]:
         return frozenset(each.pod.node for each in seen if self.store.is_lost(each.pod.node))

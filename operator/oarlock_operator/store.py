@@ -36,6 +36,8 @@ class Stored:
     dataset: str = ""
     """The Dataset that an unfinished job refers to."""
     phase: str = ""
+    has_begun: bool = False
+    """Whether a job was accepted."""
     demand: Demand | None = None
     """What the queue needs to know of a job."""
     for_users: int = 0
@@ -206,6 +208,11 @@ class Store:
         for claim in claims - before:
             self._claim_users[Name(key.namespace, claim)].add(key)
 
+    def has_begun(self, job: Reference) -> bool:
+        """Whether a job is there and was accepted."""
+        stored = self.jobs.get(_name(job))
+        return bool(stored and stored.has_begun)
+
     def users_of(self, dataset: Reference) -> tuple[Reference, ...]:
         """Unfinished jobs that refer to a Dataset."""
         return tuple(sorted(self._dataset_users.get(dataset, ()), key=lambda key: key.name))
@@ -330,6 +337,7 @@ def _store(raw: Object) -> Stored:
         text=text,
         dataset=name if is_user and name else "",
         phase=phase,
+        has_begun=bool(status.get("run")),
         demand=read_demand(raw) if raw["kind"] == JOB else None,
         for_users=_digest_for_users(raw) if raw["kind"] == DATASET else 0,
     )

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -76,6 +77,9 @@ class Connection:
                 f"there is no way to reach an API server: {error}; "
                 "run the operator in a pod with a service account, or set KUBECONFIG"
             ) from error
+        # aiohttp would read ~/.netrc and look for a proxy with every request, in two threads: once is enough.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or find_proxy(str(configuration.host))
         return cls(configuration, metrics=metrics or Metrics(), clock=clock or ServerClock())
 
     @property
@@ -166,6 +170,12 @@ class Connection:
             _request_timeout=aiohttp.ClientTimeout(total=request.seconds, sock_connect=_CONNECT_SECONDS),
         )
         return sent
+
+
+def find_proxy(server: str) -> str | None:
+    """Return the proxy that the environment names for a server, if it does (HTTPS_PROXY, NO_PROXY)."""
+    address = urlsplit(server)
+    return None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
 
 
 async def _read(answer: RESTResponse) -> bytes:

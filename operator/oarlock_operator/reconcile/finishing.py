@@ -40,8 +40,8 @@ def succeed(job: JobView) -> JobStep | None:
         reason="Finished",
         message=_describe_success(job),
         changes={"completion_time": format_time(job.now), "retry_after": None},
+        # Confirmed if pods are to go; else not: a pod that has ended well stays so, and the write is refused to an old state.
         delete=pods_to_remove(job),
-        confirm=True,
     )
 
 

@@ -12,7 +12,7 @@ from oarlock_api.resolve import first_spec_change
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
 from oarlock_api.v1alpha1.training_job import Elastic, RunPolicy, TrainingJobSpec
-from oarlock_api.validation import validate_training_job
+from oarlock_api.validation import recall_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.policy.elastic import clamp_nodes
@@ -165,7 +165,7 @@ class JobView:
 
 def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobView:
     """Sort what is observed of a job."""
-    checked = validate_training_job(observed.object.spec, name=observed.object.name)
+    checked = recall_training_job(observed.object.spec, name=observed.object.name)
     run = read_run(observed.status)
     own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
     gang = [pod for pod in own if _is_current(pod, observed.status, run)]
