@@ -34,7 +34,7 @@ def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
     definitions = [yaml.safe_load(path.read_text()) for path in DEFINITIONS]
     # A first build takes minutes: its progress must get past pytest's capture.
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        running = ControlPlane(crds=definitions).start()
+        running = ControlPlane(crds=definitions, audits=True).start()
     yield running
     running.check()
     running.stop()

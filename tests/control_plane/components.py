@@ -1,4 +1,4 @@
-"""The command lines of the four components. Pure: files and ports come in, argument lists go out.
+"""The command lines of the four components: files and ports come in, argument lists go out.
 
 Two kinds of settings differ from a production cluster: durability (a test run's data may be lost) and patience (a lost
 node is noticed within seconds). Authorization, admission and the API are as shipped.
@@ -7,6 +7,8 @@ node is noticed within seconds). Authorization, admission and the API are as shi
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from control_plane.audit import build_audit_flags
 
 ETCD = "etcd"
 APISERVER = "kube-apiserver"
@@ -26,6 +28,8 @@ class Settings:
     """A node that was silent for so long is marked Unknown, and its pods are to be evicted."""
     eviction_delay: int = 5
     """A pod stays so long on a node that is lost or not ready (the default toleration)."""
+    audits: bool = False
+    """Whether the API server notes what service accounts ask for."""
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """More flags by component, after ours: the last one wins."""
 
@@ -100,6 +104,7 @@ def build_apiserver_flags(layout: Layout, settings: Settings) -> list[str]:
         f"--default-unreachable-toleration-seconds={settings.eviction_delay}",
         "--watch-cache=true",
         "--profiling=false",
+        *(build_audit_flags(layout.folder) if settings.audits else ()),
     ]
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from control_plane import binaries, launch, progress, run_folders
+from control_plane import audit, binaries, launch, progress, run_folders
 from control_plane.api import Api
 from control_plane.components import APISERVER, COMPONENTS, CONTROLLER_MANAGER, ETCD, SCHEDULER, Settings
 from control_plane.errors import ControlPlaneError
@@ -41,11 +41,12 @@ class ControlPlane:
         eviction_delay: int = 5,
         crds: Sequence[Mapping[str, Any]] = (),
         components: Sequence[str] = COMPONENTS,
+        audits: bool = False,
         flags: Mapping[str, Sequence[str]] | None = None,
         say: progress.Say = progress.say,
     ) -> None:
         self.settings = Settings(
-            node_monitor_grace=node_monitor_grace, eviction_delay=eviction_delay, flags=flags or {}
+            node_monitor_grace=node_monitor_grace, eviction_delay=eviction_delay, audits=audits, flags=flags or {}
         )
         self.kubeconfig: Path
         self.api: Api
@@ -113,6 +114,16 @@ class ControlPlane:
     def features(self) -> frozenset[Feature]:
         """Which of cel, podSecurity, schedulingGates and policyV1 the server has."""
         return find_features(self.api)
+
+    def requests_of(self, user: str) -> frozenset[audit.Request]:
+        """Return what a user has asked the API server for so far.
+
+        Raises:
+            ControlPlaneError: if this is an existing cluster, or one that was started without `audits`.
+        """
+        if not self._folder or self.is_external or not self.settings.audits:
+            raise ControlPlaneError("this API server keeps no audit log for us; start a control plane with audits=True")
+        return audit.read_requests(self.folder, user=user)
 
     def logs(self, component: str) -> str:
         return self._own.process(component).read_log()

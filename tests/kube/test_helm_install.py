@@ -1,4 +1,4 @@
-"""The chart as an administrator installs it, and the operator under the rights that it grants, for a cluster or a namespace."""
+"""The chart as an administrator installs it, and the operator under the rights that it grants. One namespace: see test_rights."""
 
 import contextlib
 import re
@@ -18,29 +18,22 @@ from oarlock_operator import names
 pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
 
 GPU_EXAMPLE = Path(__file__).parents[2] / "examples" / "gpu-cluster"
-DISPENSABLE = {"customresourcedefinitions", "nodes"}
-"""What an operator of one namespace asks for in vain, and does without."""
 GPU_NODE = {"node.kubernetes.io/instance-type": "gpu-8x"}
 
 
 @contextlib.contextmanager
-def installed(
-    control_plane: ControlPlane, namespace: str, folder: Path, *, watching: str = ""
-) -> Iterator[OperatorProcess]:
+def installed(control_plane: ControlPlane, namespace: str, folder: Path) -> Iterator[OperatorProcess]:
     """Install the chart, and run the operator with what it grants."""
-    values = (f"watchNamespace={watching}",) if watching else ()
-    done = install(control_plane, namespace=namespace, values=values)
+    done = install(control_plane, namespace=namespace)
     assert done.returncode == 0, done.stderr
     try:
         account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
         election = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
-        with OperatorProcess(account, folder, namespace=watching, settings=election) as operator:
+        with OperatorProcess(account, folder, settings=election) as operator:
             yield operator
             operator.check()
             assert "Traceback" not in operator.read_log()
-            refused = set(find_forbidden(operator))
-            assert refused <= DISPENSABLE
-            assert bool(refused) == bool(watching)
+            assert find_forbidden(operator) == []
     finally:
         gone = uninstall(control_plane, namespace=namespace)
     assert gone.returncode == 0, gone.stderr
@@ -77,22 +70,6 @@ def test_operator_of_all_namespaces_works_with_what_the_chart_grants(
     with installed(control_plane, namespace, tmp_path / "operator"):
         for scene in scenes:
             succeed(scene)
-
-
-def test_operator_of_one_namespace_works_with_a_role_there_alone(
-    control_plane: ControlPlane, namespace: str, paper_node: PaperNode, tmp_path: Path
-) -> None:
-    served, other = (make_scene(control_plane, name, tmp_path) for name in ("tenant-served", "tenant-other"))
-    other.apply(make_job())
-
-    with installed(control_plane, namespace, tmp_path / "operator", watching=served.namespace):
-        roles = served.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name").split()
-        assert [
-            role for role in roles if role.split("/")[1].split("-")[0] == RELEASE and "under-test" not in role
-        ] == []
-        succeed(served)
-
-    assert other.status() == {}
 
 
 def test_example_for_gpus_says_what_the_cluster_lacks_until_its_pods_wait_for_gpus(

@@ -41,10 +41,10 @@ def needed_rights() -> Iterator[Right]:
     yield Right("delete", "trainingjobs", GROUP)
     # The finalizer that keeps data under a running job.
     yield Right("patch", "datasets", GROUP)
-    for resource in ("pods", "services"):
-        yield from (Right(verb, resource) for verb in ("get", "list", "watch", "create", "delete"))
-    # Claims are never deleted: those that go with their job go by garbage collection.
-    yield from (Right(verb, "persistentvolumeclaims") for verb in ("get", "list", "watch", "create"))
+    for resource in ("pods", "services", "persistentvolumeclaims"):
+        yield from (Right(verb, resource) for verb in ("get", "list", "watch", "create"))
+    # Services and claims are never deleted: those that go with their job go by garbage collection.
+    yield Right("delete", "pods")
 
 
 def lease_rights(name: str) -> Iterator[Right]:

@@ -1,0 +1,249 @@
+"""Least rights, both ways: what the chart grants is used over the life of jobs, what is used is granted, and no Secret is readable."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chart.releases import RELEASE, install, uninstall
+from kube.operator_process import OperatorProcess
+from kube.paper_node import PaperNode
+from kube.scene import DATASET, Object, Scene, make_facts, make_job
+
+from control_plane.audit import Request
+from control_plane.server import ControlPlane
+from control_plane.tools import kubectl_path
+from oarlock_operator import names
+
+pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+
+EVERYBODYS = {"create selfsubjectaccessreviews.authorization.k8s.io"}
+"""What Kubernetes grants to every account."""
+ASKED_IN_VAIN = {"customresourcedefinitions", "nodes"}
+"""What an operator of one namespace may not read, and does without."""
+LOST = {"oarlock.test/doomed": "yes"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Life:
+    """What became of an operator that has seen everything."""
+
+    account: Path
+    namespace: str
+    """Namespace of the release."""
+    served: str
+    granted: frozenset[str]
+    requests: frozenset[Request]
+
+
+def name_right(verb: str, group: str, resource: str) -> str:
+    return f"{verb} {resource}{f'.{group}' if group else ''}"
+
+
+def read_granted(scene: Scene, account: str) -> Iterator[str]:
+    """Yield what the roles allow that are bound to an account, in any namespace or none."""
+    bindings = json.loads(scene.kubectl("get", "clusterrolebindings,rolebindings", "-A", "-o", "json"))["items"]
+    for binding in bindings:
+        subjects = [(each["kind"], each["name"], each.get("namespace")) for each in binding.get("subjects") or ()]
+        if ("ServiceAccount", RELEASE, account) in subjects:
+            role, place = binding["roleRef"], binding["metadata"].get("namespace")
+            where = ("-n", place) if place else ()
+            rules = json.loads(scene.kubectl("get", role["kind"], role["name"], *where, "-o", "json"))["rules"]
+            for rule in rules:
+                for group in rule["apiGroups"]:
+                    yield from (
+                        name_right(verb, group, resource) for resource in rule["resources"] for verb in rule["verbs"]
+                    )
+
+
+def add_doomed_node(scene: Scene) -> None:
+    """Add a node that nobody keeps alive: it takes pods for a few seconds, and is lost then."""
+    capacity = {"cpu": "8", "memory": "64Gi", "pods": "10"}
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "doomed", "labels": LOST}}
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "as long as it lasts"}
+    scene.control_plane.api.create("/api/v1/nodes", node)
+    status = {"capacity": capacity, "allocatable": capacity, "conditions": [ready]}
+    scene.control_plane.api.patch("/api/v1/nodes/doomed/status", {"status": status})
+
+
+def lose_a_node(scene: Scene) -> Callable[[], Any]:
+    """Start a job on a node that will be lost, and return what holds when its next attempt has begun."""
+    on_it = {"nodes": 1, "gpusPerNode": 0, "podTemplate": {"nodeSelector": LOST}}
+    scene.apply(make_job("unlucky", workers=on_it))
+    add_doomed_node(scene)
+    pods = scene.wait_for(lambda: [pod for pod in scene.pods() if belongs(pod, "unlucky")], "no pod for a node to lose")
+    scene.wait_for(lambda: scene.get("pod", pods[0]["metadata"]["name"])["spec"].get("nodeName"), "it has no node")
+    scene.run_pod(pods[0])
+    return lambda: scene.status("unlucky").get("attempt", 0) > 0
+
+
+def belongs(pod: Object, job: str) -> bool:
+    return bool(pod["metadata"]["labels"][names.JOB_LABEL] == job)
+
+
+def say_twice(scene: Scene) -> None:
+    """Suspend a job twice: the second time, an Event is counted instead of written."""
+    scene.apply(make_job("undecided", runPolicy={"suspend": True}))
+    scene.wait_for_phase("Suspended", name="undecided")
+    for suspend, phase in ((False, "WaitingForData"), (True, "Suspended")):
+        scene.patch_job({"runPolicy": {"suspend": suspend}}, name="undecided")
+        scene.wait_for_phase(phase, name="undecided")
+
+
+def meet_a_stranger(scene: Scene) -> None:
+    """Take the name of the Service of a job of two nodes before it can be created."""
+    scene.apply(make_job(nodes=2, runPolicy={"ttlSecondsAfterFinished": 0}))
+    scene.wait_for_phase("WaitingForData")
+    name = names.service_name("lenet", scene.get("tj", "lenet")["metadata"]["uid"])
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
+    scene.apply(service)
+    import_data(scene)
+    scene.wait_for(lambda: scene.status().get("reason") == "NameTaken", "nobody meets the stranger")
+    scene.kubectl("delete", "service", name)
+
+
+def import_data(scene: Scene) -> None:
+    scene.apply(DATASET)
+    [pod] = scene.wait_for_pods(role=names.IMPORT_ROLE)
+    scene.run_pod(pod)
+    scene.end_pod(pod, dataset=make_facts(pod))
+    scene.wait_for_phase("Ready", name="digits", kind="datasets")
+
+
+def fail_and_finish(scene: Scene) -> None:
+    """Lose a pod of the job of two nodes, then bring it to its end, at which it goes."""
+    pods = run_gang(scene, attempt=0)
+    scene.end_pod(pods[1], outcome="Failed", exit_code=71, failure={"cause": "StorageFailed", "message": "gone"})
+    for pod in run_gang(scene, attempt=1):
+        scene.end_pod(pod, step=94, steps=94)
+    scene.wait_for(lambda: not scene.status(), "the finished job does not go")
+
+
+def run_gang(scene: Scene, *, attempt: int) -> list[Object]:
+    """Run both pods of an attempt when they are there, which those of the one before make way for."""
+
+    def find() -> list[Object]:
+        scene.finish_deletions()
+        return find_gang(scene, attempt)
+
+    pods: list[Object] = scene.wait_for(find, f"the gang of attempt {attempt} is not there")
+    for pod in pods:
+        scene.run_pod(pod)
+    scene.wait_for(lambda: scene.status().get("nodes") == 2, "the gang is not seen to run")
+    return pods
+
+
+def find_gang(scene: Scene, attempt: int) -> list[Object]:
+    pods = [pod for pod in scene.pods() if belongs(pod, "lenet")]
+    gang = [pod for pod in pods if pod["metadata"]["labels"][names.ATTEMPT_LABEL] == str(attempt)]
+    return gang if len(gang) == 2 and all(pod["spec"].get("nodeName") for pod in gang) else []
+
+
+def live(scene: Scene, *, sees_nodes: bool) -> None:
+    say_twice(scene)
+    meet_a_stranger(scene)
+    is_restarted = lose_a_node(scene) if sees_nodes else bool
+    fail_and_finish(scene)
+    if sees_nodes:
+        scene.wait_for(is_restarted, "the lost node is not noticed")
+        scene.kubectl("delete", "node", "doomed")
+
+
+@pytest.fixture(scope="module", params=["cluster", "namespace"])
+def life(
+    request: pytest.FixtureRequest,
+    control_plane: ControlPlane,
+    paper_node: PaperNode,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Life]:
+    """An operator of a whole cluster, or of one namespace, with what the chart grants it."""
+    if control_plane.is_external:
+        pytest.skip("NOT RUN: the audit log of an existing cluster is not ours to read")
+    folder, is_namespaced = tmp_path_factory.mktemp("rights"), request.param == "namespace"
+    namespace = control_plane.create_namespace(f"rights-{request.param}")
+    scene = Scene(control_plane, control_plane.create_namespace(f"rights-of-{request.param}"), folder)
+    served = scene.namespace if is_namespaced else ""
+    installed = install(control_plane, namespace=namespace, values=(f"watchNamespace={served}",) if served else ())
+    assert installed.returncode == 0, installed.stderr
+    account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
+    election = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
+    with OperatorProcess(account, folder, namespace=served, settings=election) as operator:
+        live(scene, sees_nodes=not is_namespaced)
+        operator.check()
+        assert "Traceback" not in operator.read_log()
+    yield Life(
+        account=account,
+        namespace=namespace,
+        served=scene.namespace,
+        granted=frozenset(read_granted(scene, namespace)),
+        requests=control_plane.requests_of(f"system:serviceaccount:{namespace}:{RELEASE}"),
+    )
+    removed = uninstall(control_plane, namespace=namespace)
+    assert removed.returncode == 0, removed.stderr
+
+
+def used(life: Life, *, allowed: bool) -> set[str]:
+    return {name_right(each.verb, each.group, each.resource) for each in life.requests if each.allowed is allowed}
+
+
+def test_everything_that_is_granted_is_used(life: Life) -> None:
+    assert life.granted - used(life, allowed=True) == set()
+
+
+def test_everything_that_is_used_is_granted(life: Life) -> None:
+    asked = {right for right in used(life, allowed=True) if not right.split(" ")[1].startswith("/")}
+
+    assert asked - life.granted == EVERYBODYS
+
+
+def test_nothing_is_asked_for_in_vain_but_what_an_operator_of_one_namespace_does_without(life: Life) -> None:
+    refused = {each.resource for each in life.requests if not each.allowed}
+    is_namespaced = "list nodes" not in life.granted
+
+    assert refused == (ASKED_IN_VAIN if is_namespaced else set())
+
+
+def test_operator_of_one_namespace_acts_there_and_where_its_lease_is(life: Life) -> None:
+    if "list nodes" in life.granted:
+        places = {each.namespace for each in life.requests if each.verb in ("create", "delete", "update", "patch")}
+        assert places == {"", life.served, life.namespace}  # reviews of its own rights are in none
+        return
+    reached = {(each.resource, each.namespace) for each in life.requests if each.allowed}
+
+    assert {place for _, place in reached} == {"", life.served, life.namespace}
+    assert {resource for resource, place in reached if place == life.namespace} == {"leases"}
+    assert not [resource for resource, place in reached if not place and not resource.startswith(("/", "selfsubject"))]
+
+
+FORBIDDEN: Mapping[str, list[str]] = {
+    "secrets": ["get", "list", "watch", "create", "update", "patch", "delete"],
+    "configmaps": ["get", "list", "create", "update"],
+    "pods/exec": ["create"],
+    "pods/ephemeralcontainers": ["update", "patch"],
+    "pods": ["update", "patch", "deletecollection"],
+    "serviceaccounts": ["get", "list", "create", "impersonate"],
+    "serviceaccounts/token": ["create"],
+    "roles.rbac.authorization.k8s.io": ["create", "bind", "escalate"],
+    "clusterroles.rbac.authorization.k8s.io": ["create", "bind", "escalate"],
+    "persistentvolumeclaims": ["delete", "update", "patch"],
+    "persistentvolumes": ["get", "list", "create"],
+    "nodes": ["update", "patch", "delete"],
+    "namespaces": ["list", "create"],
+}
+
+
+def test_no_secret_is_readable_and_no_right_can_be_won(life: Life) -> None:
+    allowed = set()
+    for place in (life.served, life.namespace, "kube-system"):
+        command = [str(kubectl_path()), "--kubeconfig", str(life.account), "auth", "can-i", "--list", "-n", place]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        for line in said.splitlines()[1:]:
+            resource, verbs = line.split()[0], line.rpartition("[")[2].rstrip("]").split()
+            forbidden = FORBIDDEN.get(resource, ["*"] if resource != "*.*" else verbs)
+            allowed |= {f"{verb} {resource}" for verb in verbs if verb in {*forbidden, "*"}}
+
+    assert allowed == set()
+    assert not [each for each in life.requests if each.resource == "secrets"]
