@@ -75,7 +75,7 @@ class _Watcher:
     kind: str
     namespace: str | None
     labels: Mapping[str, str]
-    events: asyncio.Queue[WatchEvent] = field(default_factory=asyncio.Queue)
+    events: asyncio.Queue[WatchEvent | Exception] = field(default_factory=asyncio.Queue)
 
 
 class FakeCluster:
@@ -98,6 +98,7 @@ class FakeCluster:
         self._watchers: list[_Watcher] = []
         self._held: list[tuple[_Watcher, WatchEvent]] = []
         self._holding: set[str] = set()
+        self._is_away = False
 
     # The port.
 
@@ -120,7 +121,10 @@ class FakeCluster:
         self._watchers.append(watcher)
         try:
             while True:
-                yield await watcher.events.get()
+                event = await watcher.events.get()
+                if isinstance(event, Exception):
+                    raise event
+                yield event
         finally:
             self._watchers.remove(watcher)
 
@@ -233,6 +237,15 @@ class FakeCluster:
         for watcher in self._watchers:
             self._relist(watcher)
 
+    def go_away(self) -> None:
+        """Break all watches off, and answer nothing; what kubelets do goes on."""
+        self._is_away = True
+        for watcher in self._watchers:
+            watcher.events.put_nowait(UnavailableError("connection reset"))
+
+    def come_back(self) -> None:
+        self._is_away = False
+
     def find(self, kind: str) -> Sequence[Object]:
         """Return all objects of a kind, by name."""
         return [_copy(self.objects[each]) for each in sorted(self.objects, key=str) if each.kind == kind]
@@ -244,6 +257,8 @@ class FakeCluster:
 
     def _enter(self, verb: str, reference: Reference) -> None:
         self.requests.append((verb, reference))
+        if self._is_away:
+            raise UnavailableError("connection refused")
         if self._faults[verb, reference.kind]:
             raise self._faults[verb, reference.kind].pop(0)
 

@@ -4,9 +4,6 @@ No I/O, no clock.
 """
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
-
-W = TypeVar("W")
 
 
 @dataclass(slots=True)
@@ -34,14 +31,14 @@ class Echo:
 
 
 @dataclass(slots=True)
-class Unheard(Generic[W]):
-    """Writes of one kind that the server has acknowledged, and that its watch has not brought yet."""
+class Unheard:
+    """Objects of one kind that were written or read otherwise, and that a silent watch has not brought so yet."""
 
-    _since: dict[W, float] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
 
-    def update(self, writes: set[W], *, now: float) -> None:
-        """Note which writes are unheard now."""
-        self._since = {write: self._since.get(write, now) for write in writes}
+    def update(self, uids: set[str], *, now: float) -> None:
+        """Note which objects are unheard of now."""
+        self._since = {uid: self._since.get(uid, now) for uid in uids}
 
     def longest(self, *, now: float) -> float:
         """Return for how many seconds the oldest of them is unheard."""

@@ -81,9 +81,9 @@ class Mirror(Generic[T]):
     def values(self) -> Iterator[T]:
         return (slot.value for slot in self._slots.values())
 
-    def unheard(self) -> Iterator[tuple[str, str]]:
-        """Yield UID and version of the objects that are known otherwise, and that the watch has not brought so yet."""
-        return ((slot.uid, slot.version) for slot in self._slots.values() if not slot.caught_up)
+    def unheard(self) -> Iterator[str]:
+        """Yield UIDs of the objects that are known otherwise, and that the watch has not brought so yet."""
+        return (slot.uid for slot in self._slots.values() if not slot.caught_up)
 
     def offer(self, raw: Object) -> None:
         """Take an object that a watch brings."""

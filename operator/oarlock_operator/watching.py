@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Change, Cluster, ClusterError, RefusedError, WatchEvent
@@ -39,15 +39,18 @@ class Watching:
         self._clock, self._metrics, self._relisted = clock, metrics, relisted
         self._listed = asyncio.Event()
         self._hints: set[str] = set()
+        self._heard_of: set[str] = set()
+        """Kinds of which a watch has brought something since the last look."""
         self._hinted = asyncio.Event()
         self.failing_since: dict[str, float] = {}
         """Since when, on the monotonic clock, a watch does not get through, by kind; absent: it does."""
-        self.unheard: dict[str, Unheard[Hashable]] = {kind: Unheard() for kind in (*CUSTOM_KINDS, *CHILD_KINDS)}
+        self.unheard = {kind: Unheard() for kind in (*CUSTOM_KINDS, *CHILD_KINDS)}
         """What the operator wrote, or read past the watch, and the watch has not brought, by kind."""
 
     def take(self, kind: str, event: WatchEvent) -> None:
         """Take one event of a watch."""
         self._store.apply(kind, event)
+        self._heard_of.add(kind)
         self._metrics.count_watch(kind=kind, what=event.change.value.lower())
         self.failing_since.pop(kind, None)
         if event.change is Change.RELISTED:
@@ -127,13 +130,14 @@ class Watching:
                 await compared(is_full=not hints)
 
     async def run_echo_checks(self) -> None:
-        """Note now and then, for ever, what the watches owe: a watch that is known to be lost owes nothing."""
+        """Note now and then, for ever, what silent watches owe: one that is known to be lost owes nothing."""
         while True:
             await self._clock.sleep(_ECHO_SECONDS)
             now = self._clock.monotonic()
             for kind, unheard in self.unheard.items():
-                is_lost = kind in self.failing_since
-                unheard.update(set() if is_lost else set(self._store.mirror(kind).unheard()), now=now)
+                owes = kind not in self._heard_of and kind not in self.failing_since
+                unheard.update(set(self._store.mirror(kind).unheard()) if owes else set(), now=now)
+            self._heard_of.clear()
 
     async def _wait_for_hints(self, seconds: float) -> set[str]:
         """Return the kinds that were hinted at; none when the time is over without a hint."""
