@@ -16,6 +16,7 @@ from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.training_job import RunPolicy
 from oarlock_api.validation import validate_dataset, validate_training_job
 from oarlock_operator.manifests.importer import build_import_pod
+from oarlock_operator.manifests.scouts import build_scout_pod
 from oarlock_operator.manifests.workers import build_worker_pod
 from oarlock_operator.policy.overlays import find_refused_overlay
 
@@ -64,6 +65,11 @@ def build_worker(template: PodTemplate | None) -> Pod:
     return build_worker_pod(run, owner=JOB, attempt=0, rank=0, nodes=1, policy=RunPolicy())
 
 
+def build_scout(template: PodTemplate | None) -> Pod:
+    run = RUN.model_copy(update={"workers": RUN.workers.model_copy(update={"pod_template": template})})
+    return build_scout_pod(run, owner=JOB, attempt=0, rank=1, policy=RunPolicy())
+
+
 def build_import(template: PodTemplate | None) -> Pod:
     spec = make_dataset_spec().model_copy(update={"pod_template": template})
     return build_import_pod(spec, owner=DATASET, claim="data", attempt=0, run_hash="feed", settings=SETTINGS)
@@ -85,9 +91,9 @@ def assert_only_added(plain: Pod, overlaid: Pod) -> None:
     [ours], [theirs] = before["containers"], after["containers"]
     for field in {*ours, *theirs} - {"image", "imagePullPolicy", "env", "volumeMounts"}:
         assert ours[field] == theirs[field]
-    assert_variables_added(by_name(ours["env"]), by_name(theirs["env"]))
+    assert_variables_added(by_name(ours.get("env", [])), by_name(theirs.get("env", [])))
     assert by_name(before["volumes"]).items() <= by_name(after["volumes"]).items()
-    assert all(mount in theirs["volumeMounts"] for mount in ours["volumeMounts"])
+    assert all(mount in theirs["volumeMounts"] for mount in ours.get("volumeMounts", []))
 
 
 def assert_variables_added(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -99,7 +105,9 @@ def assert_variables_added(before: dict[str, Any], after: dict[str, Any]) -> Non
 def assert_mounted_apart(pod: Pod) -> None:
     volumes = by_name(pod["spec"]["volumes"])
     added = [name for name in volumes if not name.startswith("oarlock-")]
-    places = [mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"] if mount["name"] in added]
+    places = [
+        mount["mountPath"] for mount in pod["spec"]["containers"][0].get("volumeMounts", ()) if mount["name"] in added
+    ]
     kinds = {kind for name in added for kind in volumes[name].keys() - {"name"}}
     assert kinds <= {"persistentVolumeClaim", "configMap", "secret", "emptyDir"}
     assert not any(f"{place}/".startswith(TAKEN_FOLDERS) for place in places)
@@ -113,7 +121,7 @@ def test_every_field_of_the_allow_list_is_generated() -> None:
 @given(template=templates)
 def test_pods_stay_restricted_and_ours_whatever_a_template_adds(template: Template) -> None:
     accepted = accept(template)
-    for build in (build_worker, build_import):
+    for build in (build_worker, build_scout, build_import):
         pod = build(accepted)
 
         assert find_violations(pod) == []

@@ -15,6 +15,7 @@ from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_g
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import earliest, parse_time
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.permitted import explain_refused_overlay
 from oarlock_operator.reconcile.renewing import renew, set_gang
 from oarlock_operator.reconcile.steps import JobStep
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from oarlock_api.findings import describe_findings
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
 from oarlock_operator.manifests.claims import build_claim
@@ -13,13 +12,13 @@ from oarlock_operator.policy.abandoned import is_abandoned, overdue_at
 from oarlock_operator.policy.backoff import is_waiting
 from oarlock_operator.policy.claims import explain_claim, is_leaving
 from oarlock_operator.policy.grace import lengthen_grace
-from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.wait import Wait
 from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.permitted import explain_refused_overlay
 from oarlock_operator.reconcile.recovering import describe_restart, fail_refused
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.surroundings import surround_job
@@ -65,8 +64,10 @@ def start(job: JobView) -> JobStep | None:
                 phase=JobPhase.STARTING, reason=refusal.reason, message=refusal.message, wake_at=refusal.retry_at
             )
     busy = Wait(reason=refusal.reason, message=refusal.message) if refusal else None
-    wait = busy or explain_wait(job.pods.values(), surround_job(job)) or wait_for_scheduler(
-        job.pod_name(min(job.missing, default=0))
+    wait = (
+        busy
+        or explain_wait(job.pods.values(), surround_job(job))
+        or wait_for_scheduler(job.pod_name(min(job.missing, default=0)))
     )
     return JobStep(
         phase=JobPhase.STARTING,
@@ -85,8 +86,8 @@ def count_pods(job: JobView, message: str) -> str:
 
 def _find_obstacle(job: JobView) -> Wait | None:
     """Return what is in the way of the children: what the administrator no longer allows, and whoever has their names."""
-    if refusal := _find_refused_overlay(job):
-        return refusal
+    if refused := explain_refused_overlay(job):
+        return Wait(reason="OverlayRefused", message=refused)
     for name in job.missing.values():
         if name in job.strangers:
             return _taken("pod", name)
@@ -99,13 +100,6 @@ def _find_obstacle(job: JobView) -> Wait | None:
                 reason="ServiceTerminating", message=f"service {service.name} is being deleted; waiting for its end"
             )
     return _find_claim_obstacle(job) if run and run.checkpoints.created else None
-
-
-def _find_refused_overlay(job: JobView) -> Wait | None:
-    """Return what of an accepted pod template is not allowed any more: pods that run may go on, new ones are not made."""
-    template = job.run.workers.pod_template if job.run else None
-    findings = tuple(find_refused_overlay(template, path="spec.workers.podTemplate", settings=job.settings))
-    return Wait(reason="OverlayRefused", message=describe_findings(findings)) if findings else None
 
 
 def _find_claim_obstacle(job: JobView) -> Wait | None:
