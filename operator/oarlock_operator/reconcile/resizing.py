@@ -39,6 +39,8 @@ def grow(job: JobView, following: JobStep) -> JobStep:
         return replace(following, delete=idle)
     if job.wanted <= job.nodes or job.policy.queue is not None or following.phase is not JobPhase.TRAINING:
         return following
+    if explain_refused_overlay(job):
+        return following
     since = _growth_start(job)
     if since is None or job.now < since:
         return following
