@@ -36,6 +36,7 @@ def fit_job(body: Mapping[str, Any], machine: Machine, *, nodes: int | None = No
     workers = fitted["spec"].setdefault("workers", {})
     changes = (
         *_fit_nodes(workers, nodes),
+        *_fit_policies(fitted["spec"]),
         *_fit_gpus(workers, machine),
         *_fit_processes(workers, machine),
         *_fit_cpus(workers, machine),
@@ -49,6 +50,14 @@ def _fit_nodes(workers: dict[str, Any], nodes: int | None) -> Iterator[str]:
         workers["nodes"] = given
         why = "asked for with --nodes" if nodes else "this is one machine; --nodes starts more pods on it"
         yield f"workers.nodes: {asked} → {given} ({why})"
+
+
+def _fit_policies(spec: dict[str, Any]) -> Iterator[str]:
+    """Drop what is meant for clusters: here no machine comes or goes, and results stay until somebody clears them."""
+    if spec["workers"].pop("elastic", None) is not None:
+        yield "workers.elastic: left out (this is one machine)"
+    if spec.get("runPolicy", {}).pop("ttlSecondsAfterFinished", None) is not None:
+        yield "runPolicy.ttlSecondsAfterFinished: left out (results stay until they are cleared)"
 
 
 def _fit_gpus(workers: dict[str, Any], machine: Machine) -> Iterator[str]:

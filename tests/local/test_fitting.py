@@ -19,6 +19,14 @@ CASES = [
     ("silent on a laptop", LAPTOP, {}, None, {"resources": {"cpu": 4}}, []),
     ("silent beside GPUs", STATION, {}, None, {}, []),
     ("many nodes", LAPTOP, {"nodes": 8}, None, {"nodes": 1, "resources": {"cpu": 4}}, ["workers.nodes: 8 → 1"]),
+    (
+        "elastic",
+        LAPTOP,
+        {"nodes": 4, "elastic": {"minNodes": 2, "maxNodes": 8}},
+        None,
+        {"nodes": 1, "resources": {"cpu": 4}},
+        ["workers.nodes: 4 → 1", "workers.elastic: left out"],
+    ),
     ("nodes asked for", LAPTOP, {}, 2, {"nodes": 2, "resources": {"cpu": 2}}, ["workers.nodes: 1 → 2"]),
     (
         "GPUs on a laptop",
@@ -64,3 +72,13 @@ def test_workers_fit_and_changes_are_said(
     assert len(result.changes) == len(said)
     assert all(change.startswith(words) for change, words in zip(result.changes, said, strict=True))
     assert job == make_job(**workers)  # untouched
+
+
+def test_results_stay_on_a_machine_of_ones_own() -> None:
+    job = make_job()
+    job["spec"]["runPolicy"] = {"ttlSecondsAfterFinished": 60, "backoffLimit": 1}
+
+    result = fit_job(job, LAPTOP)
+
+    assert result.body["spec"]["runPolicy"] == {"backoffLimit": 1}
+    assert [change.split(":")[0] for change in result.changes] == ["runPolicy.ttlSecondsAfterFinished"]
