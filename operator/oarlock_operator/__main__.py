@@ -114,7 +114,7 @@ async def _campaigning(
     if campaign is None:
         yield ()
         return
-    campaign.on_gain(controller.take_over)
+    campaign.tell(gained=controller.take_over, lost=controller.step_down)
     try:
         yield campaign.run(), campaign.watch()
     finally:

@@ -109,6 +109,12 @@ class Controller:
         for key in tuple(self.store.keys()):
             self.queue.add(key)
 
+    def step_down(self) -> None:
+        """Show no figures of jobs any more: whoever writes now does."""
+        self._metrics.show_phases({})
+        for key in tuple(self.store.keys()):
+            self._metrics.show_goodput(key, None)
+
     def hint_relist(self, kind: str) -> None:
         """Note that somebody else's watch began anew: what went meanwhile is found by a comparison soon."""
         self.watching.compare_soon(kind)
@@ -271,4 +277,5 @@ class Controller:
             self.lag = max(0.0, time.monotonic() - began - _MEASURE_SECONDS)
             self._metrics.show_lag(self.lag)
             self._metrics.show_queue(waiting=len(self.queue), active=self.queue.active)
-            self._metrics.show_phases(Counter(self.store.phases()))
+            if self._leadership.is_held():
+                self._metrics.show_phases(Counter(self.store.phases()))

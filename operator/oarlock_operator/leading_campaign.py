@@ -61,10 +61,10 @@ class Campaign:
         me: str,
         clock: Clock,
         metrics: Metrics,
-        gained: Callable[[], None] = lambda: None,
     ) -> None:
         self._leases, self._me, self._clock, self._metrics = leases, me, clock, metrics
-        self._on_gain = gained
+        self._on_gain: Callable[[], None] = lambda: None
+        self._on_loss: Callable[[], None] = lambda: None
         self._sighting: Sighting | None = None
         self._until = float("-inf")
         self._was_held = False
@@ -73,9 +73,9 @@ class Campaign:
         self.echo = Echo()
         """Whether the watch brings what is written to the Lease, by whomever."""
 
-    def on_gain(self, gained: Callable[[], None]) -> None:
-        """Have a function called whenever leadership begins."""
-        self._on_gain = gained
+    def tell(self, *, gained: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Have functions called whenever leadership begins and ends."""
+        self._on_gain, self._on_loss = gained, lost
 
     def is_held(self) -> bool:
         """Say whether this operator may write now."""
@@ -173,6 +173,7 @@ class Campaign:
         if self._was_held and not self.is_held():
             self._was_held = False
             self._metrics.show_leading(is_leading=False)
+            self._on_loss()
             holder = self._sighting.lease.holder if self._sighting else ""
             _log.warning("leads no longer%s: watches on, and writes nothing", f" ({holder} does)" if holder else "")
 

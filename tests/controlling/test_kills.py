@@ -26,7 +26,7 @@ KILLS = 200
 LIVES = 20
 """Each with the same number of kills."""
 _REQUESTS = frozenset({"get", "list", "create", "delete", "write_status", "write_finalizers", "record_event"})
-_LONGEST_LIFE = 14
+_LONGEST_LIFE = 12
 """Requests after which an operator dies at the latest, while there are kills left."""
 _CHILDREN = 1 + 1 + 1 + 1 + 3 * 2
 """Import pod, two claims, Service, and two pods for each of three attempts."""
@@ -54,9 +54,9 @@ class Replica:
             world.settings,
             clock,
             watch_custom_resources=True,
-            leadership=campaign,  # type: ignore[arg-type]
+            leadership=campaign,
         )
-        campaign.on_gain(self.controller.take_over)
+        campaign.tell(gained=self.controller.take_over, lost=self.controller.step_down)
         works = (self.controller.run(), campaign.run(), campaign.watch())
         self.tasks = [asyncio.create_task(work) for work in works]
 

@@ -36,12 +36,12 @@ class Replicas:
         self.lines = {name: FakeLine(self.server) for name in names}
         self.campaigns: dict[str, Campaign] = {}
         self.gains: list[str] = []
+        self.losses: list[str] = []
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
 
     async def start(self, name: str) -> Campaign:
-        campaign = self.campaigns[name] = Campaign(
-            self.lines[name], me=name, clock=self.clock, metrics=Metrics(), gained=lambda: self.gains.append(name)
-        )
+        campaign = self.campaigns[name] = Campaign(self.lines[name], me=name, clock=self.clock, metrics=Metrics())
+        campaign.tell(gained=lambda: self.gains.append(name), lost=lambda: self.losses.append(name))
         self._tasks[name] = [asyncio.create_task(campaign.run()), asyncio.create_task(campaign.watch())]
         await self.clock.advance(0)
         return campaign
@@ -118,7 +118,7 @@ async def test_leader_stops_before_another_may_begin_when_its_line_is_dead(repli
     await replicas.clock.advance(20)
 
     assert replicas.leaders == ["b"]
-    assert replicas.gains == ["a", "b"]
+    assert (replicas.gains, replicas.losses) == (["a", "b"], ["a"])
 
 
 async def test_leader_leads_again_when_the_server_was_away_for_ten_minutes(replicas: Replicas) -> None:

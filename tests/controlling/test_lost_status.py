@@ -86,7 +86,11 @@ async def test_attempt_goes_on_where_it_was_when_the_status_of_a_restarted_job_i
 async def test_pods_are_removed_when_the_status_of_a_suspended_job_is_lost(world: World) -> None:
     await world.train()
 
-    world.cluster.edit(JOB, lambda job: (job.pop("status"), job["spec"].update(runPolicy={"suspend": True})))
+    def lose_and_suspend(job: dict[str, Any]) -> None:
+        lose_status(job)
+        job["spec"].update(runPolicy={"suspend": True})
+
+    world.cluster.edit(JOB, lose_and_suspend)
     await world.settle()
     world.finish_deletions()
     await world.settle()
