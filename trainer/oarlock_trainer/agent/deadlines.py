@@ -27,7 +27,7 @@ class Hang:
 _STALL_SECONDS = 20.0
 """Silence of a working rank that is worth a word, if it has not been as silent before."""
 _STOPPED_SECONDS = 5.0
-_SLOWER = 5.0
+_SLOWER = 3.0
 """A rank may be silent for so many times its longest silence so far before it is worth a word."""
 _LONGEST_STALL_SECONDS = 300.0
 _STEADY = frozenset({PodPhase.TRAINING, PodPhase.VALIDATING, PodPhase.CHECKPOINTING, PodPhase.IMPORTING})
@@ -40,18 +40,22 @@ class ProgressWatch:
     def __init__(self, *, deadline: float | None) -> None:
         self._deadline = deadline
         self._seen: dict[int, tuple[int, float]] = {}
-        self._longest: dict[int, float] = {}
+        self._phases: dict[int, PodPhase] = {}
+        """The phase in which each rank was when its counter was last seen to change."""
+        self._longest: dict[tuple[int, PodPhase], float] = {}
 
-    def observe(self, counters: Mapping[int, int], *, now: float) -> None:
+    def observe(self, counters: Mapping[int, int], *, phases: Mapping[int, PodPhase] | None = None, now: float) -> None:
         """Take in the counter of every living rank; -1 for one that has no record yet. Ranks that are absent are forgotten."""
+        before, self._seen = self._seen, {}
         for rank, counter in counters.items():
-            before = self._seen.get(rank)
-            if before and before[0] not in (counter, -1):
-                self._longest[rank] = max(self._longest.get(rank, 0.0), now - before[1])
-        self._seen = {
-            rank: self._seen[rank] if rank in self._seen and self._seen[rank][0] == counter else (counter, now)
-            for rank, counter in counters.items()
-        }
+            counter_before, since = before.get(rank, (None, now))
+            if counter_before == counter:
+                self._seen[rank] = (counter, since)
+                continue
+            if spent_in := self._phases.get(rank):
+                self._longest[rank, spent_in] = max(self._longest.get((rank, spent_in), 0.0), now - since)
+            self._seen[rank] = (counter, now)
+            self._phases |= {rank: phases[rank]} if phases and rank in phases else {}
 
     def is_overdue(self, *, now: float) -> bool:
         return self._deadline is not None and any(now - since >= self._deadline for _, since in self._seen.values())
@@ -68,12 +72,13 @@ class ProgressWatch:
         return [rank for rank, silence in silences.items() if silence >= self._allow(rank, phases.get(rank), stopped)]
 
     def _allow(self, rank: int, phase: PodPhase | None, stopped: frozenset[int]) -> float:
+        """Return for how many seconds a rank may be silent before it is worth a word."""
         longest = _LONGEST_STALL_SECONDS if self._deadline is None else self._deadline / 2
         if rank in stopped:
             return min(longest, _STOPPED_SECONDS)
-        if phase not in _STEADY:
+        if phase is None or phase not in _STEADY:
             return longest
-        return min(longest, max(_STALL_SECONDS, _SLOWER * self._longest.get(rank, 0.0)))
+        return min(longest, max(_STALL_SECONDS, _SLOWER * self._longest.get((rank, phase), 0.0)))
 
     def find_hang(
         self, readings: Mapping[int, RankReading | None], *, places: Mapping[int, Place], now: float

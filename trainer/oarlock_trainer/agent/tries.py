@@ -166,7 +166,8 @@ class Try:
                 self._readings[local_rank] = reading
         working = (rank for rank in self._ranks.alive if self._outcome(rank) is None)
         counters = {rank: self._readings[rank].counter if rank in self._readings else -1 for rank in working}
-        self._watch.observe(counters, now=time.monotonic())
+        phases = {rank: reading.phase for rank, reading in self._readings.items()}
+        self._watch.observe(counters, phases=phases, now=time.monotonic())
 
     def _mark_endings(self) -> None:
         """Note when each thing that ends a try was first seen."""
