@@ -21,6 +21,7 @@ from oarlock_operator.cluster.port import (
     RefusedError,
     UnavailableError,
     WatchEvent,
+    keep_version,
 )
 from oarlock_operator.reconcile.plans import EventNote, Reference
 
@@ -111,6 +112,11 @@ class FakeCluster:
     ) -> Sequence[Object]:
         self._enter("list", Reference(kind=kind, namespace=namespace or "", name=""))
         return self._select(kind, namespace, labels or {})
+
+    async def list_versions(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        return [keep_version(item) for item in await self.list(kind, namespace=namespace, labels=labels)]
 
     async def watch(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None

@@ -54,6 +54,11 @@ class LeadersCluster:
     ) -> Sequence[Object]:
         return await self._cluster.list(kind, namespace=namespace, labels=labels)
 
+    async def list_versions(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        return await self._cluster.list_versions(kind, namespace=namespace, labels=labels)
+
     def watch(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[WatchEvent]:

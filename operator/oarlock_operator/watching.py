@@ -157,7 +157,7 @@ class Watching:
 
     async def _compare(self, kind: str) -> None:
         labels = {MANAGED_BY_LABEL: MANAGED_BY} if kind in CHILD_KINDS else None
-        listed = await self._cluster.list(kind, namespace=self._namespace, labels=labels)
+        listed = await self._cluster.list_versions(kind, namespace=self._namespace, labels=labels)
         differences = self._store.mirror(kind).compare(listed)
         self._metrics.count_repairs(kind=kind, repairs=differences)
         if differences:

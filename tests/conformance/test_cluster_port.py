@@ -332,6 +332,16 @@ async def test_list_returns_what_matches_and_says_what_it_is(subject: Subject) -
     assert not await subject.cluster.list("Pod", namespace=subject.others)
 
 
+async def test_versions_are_listed_without_the_rest(subject: Subject) -> None:
+    made = await subject.cluster.create(make_pod(subject, "pod-0"))
+
+    (listed,) = await subject.cluster.list_versions("Pod", namespace=subject.namespace, labels=OURS)
+
+    version = listed["metadata"].pop("resourceVersion")
+    assert version
+    assert listed == {"metadata": {key: made["metadata"][key] for key in ("namespace", "name", "uid")}}
+
+
 async def test_watch_tells_what_is_there_and_then_what_changes_in_order(subject: Subject) -> None:
     first = await subject.cluster.create(make_job(subject, "first"))
     watch = Watch(subject.cluster.watch("TrainingJob", namespace=subject.namespace))

@@ -33,6 +33,7 @@ from oarlock_operator.cluster.port import (
     RefusedError,
     UnavailableError,
     WatchEvent,
+    keep_version,
 )
 from oarlock_operator.reconcile.plans import EventNote, Reference
 
@@ -76,6 +77,12 @@ class LocalCluster:
         await asyncio.sleep(0)
         selection = Selection(kind=kind, namespace=namespace, labels=labels or {})
         return [copy.deepcopy(item) for item in self._store.peek(kind) if selection.matches(item)]
+
+    async def list_versions(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        listed = await self.list(kind, namespace=namespace, labels=labels)
+        return [keep_version(item) for item in listed]
 
     def watch(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None

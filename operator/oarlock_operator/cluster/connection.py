@@ -29,6 +29,7 @@ _REQUEST_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 _ERRORS = 400
 _METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "delete": "DELETE", "update": "PUT"}
+_JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -41,6 +42,7 @@ class _Request:
     body: Any = None
     reference: Reference | None = None
     seconds: float | None = _REQUEST_SECONDS
+    accept: str = _JSON
 
 
 class Connection:
@@ -99,6 +101,7 @@ class Connection:
         body: Any = None,
         reference: Reference | None = None,
         seconds: float = _REQUEST_SECONDS,
+        accept: str = _JSON,
     ) -> Object:
         """Send one request and return the JSON of the answer.
 
@@ -106,7 +109,14 @@ class Connection:
             ClusterError: the kind of it depends on the answer.
         """
         request = _Request(
-            verb=verb, path=path, resource=resource, query=query, body=body, reference=reference, seconds=seconds
+            verb=verb,
+            path=path,
+            resource=resource,
+            query=query,
+            body=body,
+            reference=reference,
+            seconds=seconds,
+            accept=accept,
         )
         async with self._answer(request) as answer:
             answered: Object = json.loads(await _read(answer))
@@ -157,8 +167,8 @@ class Connection:
             self._metrics.count_request(verb=request.verb, resource=request.resource, code=code, seconds=seconds)
 
     async def _send(self, request: _Request) -> RESTResponse:
-        headers: dict[str, str] = {**self._client.default_headers, "Accept": "application/json"}
-        headers["Content-Type"] = _MERGE_PATCH if request.verb == "patch" else "application/json"
+        headers: dict[str, str] = {**self._client.default_headers, "Accept": request.accept}
+        headers["Content-Type"] = _MERGE_PATCH if request.verb == "patch" else _JSON
         await self._client.update_params_for_auth(
             headers, None, ["BearerToken"], request.path, request.verb, request.body
         )

@@ -8,7 +8,7 @@ from oarlock_operator.cluster.agent_client import fetch_status
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.cluster.event_notes import Repetitions, build_event, build_repetition
 from oarlock_operator.cluster.port import AlreadyExistsError, ClusterError, NotFoundError, Object, WatchEvent
-from oarlock_operator.cluster.resources import RESOURCES
+from oarlock_operator.cluster.resources import RESOURCES, leave_versions
 from oarlock_operator.cluster.watches import follow, list_objects
 from oarlock_operator.reconcile.plans import EventNote, Reference
 
@@ -34,6 +34,13 @@ class KubernetesCluster:
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
         listed, _ = await list_objects(self._connection, RESOURCES[kind], namespace=namespace, labels=labels)
+        return listed
+
+    async def list_versions(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        resource = leave_versions(RESOURCES[kind])
+        listed, _ = await list_objects(self._connection, resource, namespace=namespace, labels=labels)
         return listed
 
     def watch(

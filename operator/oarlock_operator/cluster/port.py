@@ -70,6 +70,12 @@ class WatchEvent:
     listed: tuple[Object, ...] = ()
 
 
+def keep_version(raw: Object) -> Object:
+    """Return what tells one version of an object from another."""
+    kept = ("namespace", "name", "uid", "resourceVersion")
+    return {"metadata": {name: raw["metadata"][name] for name in kept if name in raw["metadata"]}}
+
+
 class Cluster(Protocol):
     """A cluster. Kinds: Dataset, TrainingJob, Pod, Service, PersistentVolumeClaim, Node, Event."""
 
@@ -85,6 +91,12 @@ class Cluster(Protocol):
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
         """Read all objects of a kind, page by page."""
+        ...
+
+    async def list_versions(
+        self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Sequence[Object]:
+        """Read which objects of a kind there are: of each its namespace, name, uid and resourceVersion, and nothing else."""
         ...
 
     def watch(

@@ -1,11 +1,11 @@
 """Where each kind lives on an API server, and what of its objects is worth keeping. Pure."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from oarlock_api.v1alpha1 import GROUP, VERSION
-from oarlock_operator.cluster.port import Object
+from oarlock_operator.cluster.port import Object, keep_version
 
 
 def _without_managed_fields(raw: Object) -> Object:
@@ -38,6 +38,10 @@ def _trim_node(raw: Object) -> Object:
     return _without_managed_fields({"kind": "Node", "metadata": raw["metadata"], "spec": taking, "status": kept})
 
 
+JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resource:
     """One kind on the server."""
@@ -52,6 +56,8 @@ class Resource:
     """What of it is listed and watched at all."""
     trim: Callable[[Object], Object] = _without_managed_fields
     """What is left of an object that a list or a watch brings; may change what it is given."""
+    accept: str = JSON
+    """The form in which the server lists it."""
 
     @property
     def api_version(self) -> str:
@@ -62,6 +68,11 @@ class Resource:
         place = ["namespaces", namespace] if self.is_namespaced and namespace else []
         parts = [*place, self.plural, *filter(None, (name, subresource))]
         return "/".join([root, *(quote(part, safe="") for part in parts)])
+
+
+def leave_versions(resource: Resource) -> Resource:
+    """Return a kind of whose objects the server lists the metadata, and nothing is left but who they are in which version."""
+    return replace(resource, accept=_METADATA, trim=keep_version)
 
 
 RESOURCES: dict[str, Resource] = {

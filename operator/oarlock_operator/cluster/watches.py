@@ -67,7 +67,9 @@ async def _list(
     query = {**query, **({"limit": str(page)} if page else {})}
     found: list[Object] = []
     while True:
-        answer = await connection.request("list", path, resource=resource.plural, query=query, seconds=_LIST_SECONDS)
+        answer = await connection.request(
+            "list", path, resource=resource.plural, query=query, seconds=_LIST_SECONDS, accept=resource.accept
+        )
         # The items of a list do not say what they are.
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
         found.extend(resource.trim({**kind, **item}) for item in answer.get("items") or ())
