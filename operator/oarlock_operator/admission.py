@@ -87,6 +87,8 @@ class Admission:
         self._foreign = ForeignPods(cluster, clock, namespace=settings.namespace)
         self._known: dict[Reference, _Known] = {}
         self._grants: dict[str, _Grant] = {}
+        self.somebody_waits = False
+        """Whether jobs wait that would fit if there were room."""
         self._changed = asyncio.Event()
         self._kueue: bool | None = None
         self._kueue_expires = 0.0
@@ -204,6 +206,8 @@ class Admission:
             return None
         grant = self._grants.get(demand.uid)
         is_budget = self._budget is not None
+        # An elastic job may have been granted fewer than it asked for.
+        wanted = len(grant.nodes) if grant and not demand.is_admitted else demand.pods
         return QueuedJob(
             uid=demand.uid,
             namespace=key.namespace,
@@ -212,7 +216,8 @@ class Admission:
             created=demand.created,
             since=demand.since,
             # A pod of the attempt before may still be there beside those of the new one.
-            pods=len(bound) if demand.is_handed_over else max(demand.pods, 0 if is_budget else len(bound)),
+            pods=len(bound) if demand.is_handed_over else max(wanted, 0 if is_budget else len(bound)),
+            least=demand.least,
             needs=needs,
             placement=Placement() if is_budget else demand.placement,
             is_admitted=demand.is_admitted or demand.is_handed_over or grant is not None,
@@ -254,7 +259,9 @@ class Admission:
                 self._tell(key, verdict, now=now)
             elif old and (old.position, old.expected_start) != (verdict.position, verdict.expected_start):
                 self._wake_at(key, now + min(verdict.position or 0, _LONGEST_DELAY))
-        self._metrics.show_waiting(sum(1 for verdict in verdicts.values() if verdict.stand is Stand.WAITING))
+        waiting = [verdict for verdict in verdicts.values() if verdict.stand is Stand.WAITING]
+        self.somebody_waits = any(verdict.reason != "NoSuchNodes" for verdict in waiting)
+        self._metrics.show_waiting(len(waiting))
 
     def _tell(self, key: Reference, verdict: Verdict, *, now: float) -> None:
         """Have a job planned with its verdict: at once, but for those far back in a long queue."""

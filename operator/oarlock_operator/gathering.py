@@ -84,7 +84,8 @@ class Gatherer:
             rooms = await self.reads.occupancy.measure(self.store.nodes.values())
             observed = replace(observed, rooms=rooms)
         if self.admission and isinstance(observed, ObservedJob):
-            observed = replace(observed, verdict=await self.admission.find_verdict(key, raw))
+            verdict = await self.admission.find_verdict(key, raw)
+            observed = replace(observed, verdict=verdict, others_wait=self.admission.somebody_waits)
         look_again = self.reads.next_expiry(key, brought)
         return Gathered(observed=observed, status=raw.get("status") or {}, look_again=look_again)
 

@@ -25,6 +25,14 @@ def test_all_pods_get_in_or_none() -> None:
     assert stands(verdicts) == {"two": "waits"}
 
 
+def test_elastic_job_gets_in_with_what_there_is_room_for_but_no_fewer_than_its_least() -> None:
+    capacity = make_capacity(make_node("n1"), make_node("n2"))
+    elastic = make_job("elastic", pods=4, least=2)
+
+    assert decide(elastic, capacity=capacity)["elastic"].nodes == ("n1", "n2")
+    assert stands(decide(hold("x", 8, "n1"), elastic, capacity=capacity))["elastic"] == "waits"
+
+
 def test_one_pod_needs_one_node_with_all_its_gpus() -> None:
     nodes = [make_node(f"n{number}", gpus=1) for number in range(8)]
 

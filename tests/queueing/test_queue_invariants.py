@@ -23,6 +23,7 @@ waiting: st.SearchStrategy[list[dict[str, object]]] = st.lists(
         dict,
         gpus=st.sampled_from([1, 2, 3, 4, 8]),
         pods=st.integers(1, 3),
+        least=st.sampled_from([0, 0, 1]),
         priority=st.integers(0, 2),
         namespace=st.sampled_from("ab"),
         placement=st.sampled_from([Placement(), GREEN]),
@@ -46,14 +47,19 @@ def run(jobs: list[QueuedJob], capacity: Capacity, ends: list[dict[str, object]]
     split = len(jobs) // 2
     verdicts = admit(jobs[:split], capacity, now=NOW)
     pool = build_pool(capacity)
-    started = [job for job in jobs[:split] if verdicts[job.uid].stand is Stand.ADMITTED]
+    started = [settle(job, verdicts[job.uid]) for job in jobs[:split] if verdicts[job.uid].stand is Stand.ADMITTED]
     bound = []
     for job in sorted(started, key=lambda job: (-job.needs[0][1], job.uid)):
         placed = bind(job, capacity, pool)
         if placed:
-            bound.append(replace(job, is_admitted=True, bound=placed, ends=ends[jobs.index(job)]["ends"]))  # type: ignore[arg-type]
+            bound.append(replace(job, is_admitted=True, bound=placed, ends=ends[int(job.name[3:])]["ends"]))  # type: ignore[arg-type]
     known = {job.uid for job in bound}
     return [*bound, *(job for job in jobs if job.uid not in known)]
+
+
+def settle(job: QueuedJob, verdict: Verdict) -> QueuedJob:
+    """A job with as many pods as it was granted."""
+    return replace(job, pods=len(verdict.nodes), least=0, is_admitted=True, planned=verdict.nodes)
 
 
 def bind(job: QueuedJob, capacity: Capacity, pool: Pool) -> tuple[str, ...]:
@@ -114,7 +120,8 @@ def test_whoever_is_in_fits_and_whoever_was_in_stays_unless_preempted_by_a_highe
     assert set(verdicts) == set(by_uid)
     losers = {uid for uid, verdict in verdicts.items() if verdict.stand is Stand.PREEMPTED}
     # Who is preempted is there still: nobody may be let into its place yet.
-    assert fits([by_uid[uid] for uid in admitted(verdicts) | losers], capacity)
+    holders = [settle(by_uid[uid], verdicts[uid]) for uid in admitted(verdicts)]
+    assert fits([*holders, *(by_uid[uid] for uid in losers)], capacity)
     for job in jobs:
         if job.is_admitted:
             assert job.uid in admitted(verdicts) | losers
@@ -125,7 +132,7 @@ def test_whoever_is_in_fits_and_whoever_was_in_stays_unless_preempted_by_a_highe
 
 
 @given(nodes, waiting, st.randoms())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_verdicts_depend_on_nothing_but_what_is_given(
     node_list: list[tuple[int, bool]], fields: list[dict[str, object]], chance: random.Random
 ) -> None:
@@ -155,7 +162,7 @@ def test_nobody_waits_whom_the_absence_of_a_newcomer_of_lower_priority_would_let
 
 
 @given(nodes, waiting)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_head_starts_no_later_for_what_goes_ahead_of_it(
     node_list: list[tuple[int, bool]], fields: list[dict[str, object]]
 ) -> None:
@@ -166,7 +173,7 @@ def test_head_starts_no_later_for_what_goes_ahead_of_it(
     new = [job for job in jobs if job.uid in admitted(verdicts) and not job.is_admitted]
 
     for head in heads:
-        settled = {job.uid: replace(job, is_admitted=True, planned=verdicts[job.uid].nodes) for job in new}
+        settled = {job.uid: settle(job, verdicts[job.uid]) for job in new}
         before = [settled[job.uid] for job in new if job.created < head.created]
         old = [job for job in jobs if job.is_admitted]
         alone = admit([*old, *before, head], capacity, now=NOW)[head.uid]

@@ -23,7 +23,7 @@ from reconciling.job_states import (
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.queueing.verdicts import Stand, Verdict
 from oarlock_operator.reconcile.observed import ObservedJob
-from oarlock_operator.reconcile.plans import Reference
+from oarlock_operator.reconcile.plans import Plan, Reference
 from oarlock_operator.reconcile.training_job import plan_job
 
 GPUS = make_spec(workers={"nodes": 1, "gpusPerNode": 8})
@@ -74,6 +74,33 @@ def test_verdict_is_in_the_same_write_after_which_pods_are_created() -> None:
     assert condition(status_of(planned), "Admitted") == ("True", "Admitted")
     assert kinds(planned) == ["PersistentVolumeClaim", "Pod"]
     assert status_of(planned).queue is None
+
+
+def test_elastic_job_begins_with_the_nodes_that_it_was_granted() -> None:
+    spec = make_spec(workers={"nodes": 4, "gpusPerNode": 8, "elastic": {"minNodes": 1, "maxNodes": 4}})
+    waiting = observe(spec=spec, verdict=WAITING)
+    granted = replace(waiting, status=status_after(waiting), verdict=replace(GRANTED, nodes=("n1", "n2")))
+
+    status = status_after(granted)
+    assert condition(status, "Admitted") == ("True", "Admitted")
+    assert status.gang
+    assert (status.gang.nodes, status.gang.wanted) == (2, 4)
+
+    planned = plan(replace(granted, status=status))
+    assert kinds(planned).count("Pod") == 2
+
+
+def test_elastic_job_looks_for_no_more_room_while_others_wait() -> None:
+    assert "Pod" in kinds(grow_later(others_wait=False))
+    assert "Pod" not in kinds(grow_later(others_wait=True))
+
+
+def grow_later(*, others_wait: bool) -> Plan:
+    spec = make_spec(workers={"nodes": 1, "gpusPerNode": 8, "elastic": {"minNodes": 1, "maxNodes": 4}})
+    training = train(spec=spec, verdict=GRANTED)
+    more = make_spec(workers={"nodes": 2, "gpusPerNode": 8, "elastic": {"minNodes": 1, "maxNodes": 4}})
+    asked = replace(training, object=replace(training.object, spec=more), others_wait=others_wait)
+    return plan(asked, now=NOW + 400)
 
 
 def test_pods_are_drawn_to_the_nodes_on_which_the_queue_found_room() -> None:

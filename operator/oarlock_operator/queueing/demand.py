@@ -30,6 +30,8 @@ class Demand:
     since: float
     """Since when it waits."""
     pods: int
+    least: int
+    """With how many pods it would begin: fewer than all only if it is elastic."""
     gpus: float
     """GPUs of each pod."""
     gpu_resource: str
@@ -86,6 +88,7 @@ def _read(
     is_admitted: bool,
 ) -> Demand:
     created = parse_time(metadata.get("creationTimestamp")) or 0.0
+    pods = int(_mapping(status.get("gang")).get("nodes") or workers["nodes"])
     template = _mapping(workers.get("podTemplate"))
     where = {name: template[name] for name in ("nodeSelector", "tolerations", "affinity") if template.get(name)}
     return Demand(
@@ -95,7 +98,8 @@ def _read(
         priority=int(policy.get("priority") or 0),
         created=created,
         since=parse_time(_mapping(status.get("queue")).get("since")) or created,
-        pods=int(_mapping(status.get("gang")).get("nodes") or workers["nodes"]),
+        pods=pods,
+        least=min(int(_mapping(workers.get("elastic")).get("minNodes") or pods), pods),
         gpus=float(workers.get("gpusPerNode") or 0),
         gpu_resource=str(workers.get("gpuResource") or ""),
         cpu=float(workers.get("cpu") or 0),

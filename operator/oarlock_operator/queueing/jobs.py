@@ -20,6 +20,8 @@ class QueuedJob:
     since: float
     """Since when it waits."""
     pods: int
+    least: int = 0
+    """With how many pods it would begin where there is no room for all; 0: with none fewer."""
     needs: Needs
     """What each of its pods needs."""
     placement: Placement = field(default_factory=Placement)
@@ -33,6 +35,11 @@ class QueuedJob:
     """Nodes that were found for its pods when it was admitted: one item a pod."""
     ends: float | None = None
     """When it is expected to end; None: unknown."""
+
+    @property
+    def fewest(self) -> int:
+        """With how many pods it begins if need be."""
+        return self.least or self.pods
 
     @property
     def title(self) -> str:

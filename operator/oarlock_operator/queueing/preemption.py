@@ -51,7 +51,7 @@ def choose_victims(
     useful = [each for each in sorted(lower, key=_preference) if tally.concerns(each, held[each.uid])]
     for each in useful:
         tally.add(each, held[each.uid])
-        is_enough = tally.total >= job.pods
+        is_enough = tally.total >= job.fewest
         tally.add(each, held[each.uid], times=-1)
         if is_enough:
             return [each]
@@ -63,15 +63,15 @@ def _choose_several(
 ) -> list[QueuedJob]:
     chosen: list[QueuedJob] = []
     for each in useful:
-        if tally.total >= job.pods:
+        if tally.total >= job.fewest:
             break
         tally.add(each, held[each.uid])
         chosen.append(each)
-    if tally.total < job.pods:
+    if tally.total < job.fewest:
         return []
     for each in reversed(chosen):  # the highest and oldest are spared first
         tally.add(each, held[each.uid], times=-1)
-        if tally.total >= job.pods:
+        if tally.total >= job.fewest:
             chosen = [other for other in chosen if other is not each]
         else:
             tally.add(each, held[each.uid])

@@ -68,14 +68,14 @@ class Round:
                 self._hold(job, self._find_some_room(job, missing[job.uid]))
 
     def let_in(self, job: QueuedJob) -> bool:
-        """Give a job the room that it needs, if all of that is free; say whether it is."""
+        """Give a job the room that it needs, if all of that is free, or as much as it would begin with; say whether it is."""
         sort = _sort(job)
         least = self._too_many.get(sort)
-        if least is not None and job.pods >= least:
+        if least is not None and job.fewest >= least:
             return False
-        room = self.pool.find_room(self._open_nodes(job), job.needs, job.pods)
+        room = self.pool.find_room(self._open_nodes(job), job.needs, job.pods) or self._find_less_room(job)
         if room is None:
-            self._too_many[sort] = job.pods
+            self._too_many[sort] = job.fewest
             return False
         self._hold(job, room)
         return True
@@ -87,20 +87,20 @@ class Round:
             nodes = set(self.find_nodes(job))
             there = (node.allocatable for node in self.capacity.nodes if node.name in nodes)
             self._most[sort] = sum(count_slots(allocatable, job.needs) for allocatable in there)
-        return self._most[sort] >= job.pods
+        return self._most[sort] >= job.fewest
 
     def wait_for_ending(self, job: QueuedJob) -> Start | None:
         """Reserve room that is being given back, by jobs that are preempted for this if need be; None: there is not enough."""
         sort = _sort(job)
         least = self._unhelped.get(sort)
-        if least is not None and job.pods >= least:
+        if least is not None and job.fewest >= least:
             return None
         nodes = self.find_nodes(job)
         start = self._find_ending(job, nodes)
         if start is None and self._preempt(job, nodes):
             start = self._find_ending(job, nodes)
         if start is None:
-            self._unhelped[sort] = job.pods
+            self._unhelped[sort] = job.fewest
             return None
         self.pool.reserve(start, job.needs)
         return start
@@ -114,7 +114,7 @@ class Round:
         if self._wanted.issuperset(nodes):
             return None  # a job before it has claimed them
         self._wanted.update(nodes)
-        start = self.pool.find_start(nodes, job.needs, job.pods, now=self.now)
+        start = self.pool.find_start(nodes, job.needs, job.fewest, now=self.now)
         if start:
             self.pool.reserve(start, job.needs)
         else:
@@ -138,6 +138,16 @@ class Round:
             ]
             self._nodes[sort] = sorted(fit, key=lambda name: (count_slots(self.pool.free[name], job.needs), name))
         return self._nodes[sort]
+
+    def _find_less_room(self, job: QueuedJob) -> Room | None:
+        """Return the most room that there is, if an elastic job would begin with that."""
+        if not 0 < job.least < job.pods:
+            return None
+        room: Room = {}
+        for node in self._open_nodes(job):
+            if slots := min(self.pool.slots(node, job.needs), job.pods - sum(room.values())):
+                room[node] = slots
+        return room if sum(room.values()) >= job.least else None
 
     def _open_nodes(self, job: QueuedJob) -> Sequence[str]:
         nodes, sort = self.find_nodes(job), _sort(job)
@@ -182,7 +192,7 @@ class Round:
         self.admitted[job.uid] = job
 
     def _find_ending(self, job: QueuedJob, nodes: Sequence[str]) -> Start | None:
-        return self.pool.find_start(nodes, job.needs, job.pods, now=self.now, only_leaving=True)
+        return self.pool.find_start(nodes, job.needs, job.fewest, now=self.now, only_leaving=True)
 
     def _preempt(self, job: QueuedJob, nodes: Sequence[str]) -> bool:
         if len({winner.uid for winner in self.preempted.values()}) >= _MOST_PREEMPTING:

@@ -72,7 +72,7 @@ def _estimate(each: Waiting, turns: Round, index: int) -> float | None:
     if index >= _MOST_FORECASTS:
         return None
     job = each.job
-    start = turns.pool.find_start(turns.find_nodes(job), job.needs, job.pods, now=turns.now)
+    start = turns.pool.find_start(turns.find_nodes(job), job.needs, job.fewest, now=turns.now)
     if start:
         turns.pool.reserve(start, job.needs)
     return start.time if start else None
@@ -103,7 +103,7 @@ def _tell(each: Waiting, turns: Round, facts: "_Facts", *, expected_start: float
 def _remark(each: Waiting, slots: int) -> str:
     if each.reason == "PlaceBeingFreed":
         return ", and the rest is being freed by pods that checkpoint and end"
-    return ", kept for jobs before it" if slots >= each.job.pods else ""
+    return ", kept for jobs before it" if slots >= each.job.fewest else ""
 
 
 class _Facts:
@@ -125,7 +125,7 @@ class _Facts:
         return self._available[key]
 
     def misfit(self, job: QueuedJob) -> str:
-        key = (job.placement, job.needs, job.pods)
+        key = (job.placement, job.needs, job.pods, job.fewest)
         if key not in self._misfits:
             capacity = self._turns.capacity
             self._misfits[key] = explain_misfit(job, capacity.nodes, is_budget=capacity.is_budget)

@@ -26,7 +26,8 @@ def describe_needs(job: QueuedJob) -> str:
     """Return what a job needs in all: `16 nvidia.com/gpu, 8 on each of 2 nodes`."""
     total = " and ".join(f"{format_amount(name, amount * job.pods)} {name}" for name, amount in job.needs)
     each = " and ".join(format_amount(name, amount) for name, amount in job.needs)
-    return total if job.pods == 1 else f"{total} ({each} for each of {job.pods} pods)"
+    fewest = f", at least {job.fewest}" if job.fewest < job.pods else ""
+    return total if job.pods == 1 else f"{total} ({each} for each of {job.pods} pods{fewest})"
 
 
 def describe_free(free: Sequence[float], resource: str) -> str:

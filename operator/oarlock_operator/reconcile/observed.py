@@ -197,6 +197,8 @@ class ObservedJob:
     """What the server refused to create, by the child's name."""
     verdict: Verdict | None = None
     """What the queue has decided of it; None: nothing yet."""
+    others_wait: bool = False
+    """Whether jobs wait in the queue that would fit if there were room."""
     confirmed: bool = False
     """Whether what the last plan asked to confirm was just read past the caches, and the job was as that plan believed.
 

@@ -39,6 +39,8 @@ def grow(job: JobView, following: JobStep) -> JobStep:
         return replace(following, delete=idle)
     if job.wanted <= job.nodes or job.policy.queue is not None or following.phase is not JobPhase.TRAINING:
         return following
+    if _gives_precedence(job):
+        return following
     if explain_refused_overlay(job):
         return following
     since = _growth_start(job)
@@ -91,8 +93,15 @@ def _growth_start(job: JobView) -> float | None:
     )
 
 
+def _gives_precedence(job: JobView) -> bool:
+    """Say whether jobs wait for GPUs in the queue: they come before one that has some and would like more."""
+    return job.observed.others_wait and job.run is not None and job.run.workers.gpus_per_node > 0
+
+
 def _is_idle(job: JobView, rank: int) -> bool:
     """Say whether a scout is of no use: fewer nodes are wanted now, or it has ended and somebody else may try later."""
+    if _gives_precedence(job):
+        return True
     scout = next(each for each in job.scouts if each.rank == rank)
     ended = scout.phase in ("Succeeded", "Failed")
     return rank >= job.wanted or (ended and job.now >= scout.created + job.settings.elastic_growth_seconds)

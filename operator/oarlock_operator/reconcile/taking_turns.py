@@ -16,7 +16,7 @@ from oarlock_operator.queueing.verdicts import Stand, Verdict
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.plans import Reference
-from oarlock_operator.reconcile.renewing import raise_attempt
+from oarlock_operator.reconcile.renewing import raise_attempt, set_gang
 from oarlock_operator.reconcile.steps import JobStep
 
 KUEUE_PATIENCE_SECONDS = 60.0
@@ -39,6 +39,7 @@ def give_way(job: JobView) -> JobStep | None:
         message=f"{verdict.message}{safe}{ending if pods else ''}. It goes on when there is room again",
         changes={
             "attempt": raise_attempt(job),
+            **(set_gang(job, job.wanted, why="the job was preempted") if job.wanted != job.nodes else {}),
             "queue": QueueStatus(since=format_time(job.now), preempted_by=verdict.winner),
             "retry_after": None,
         },
@@ -52,8 +53,10 @@ def give_way(job: JobView) -> JobStep | None:
 def wait_turn(job: JobView) -> JobStep | None:
     """Wait for a place; None if the job has one, or needs none."""
     verdict = job.observed.verdict
-    if _holds_place(job) or not needs_place(job) or (verdict and verdict.stand is Stand.ADMITTED):
+    if _holds_place(job) or not needs_place(job):
         return None
+    if verdict and verdict.stand is Stand.ADMITTED:
+        return _begin_smaller(job, verdict)
     queue = job.status.queue
     if verdict is None and queue and job.status.phase is JobPhase.QUEUED:
         # A new operator has not decided yet: what the one before has said still holds, as far as known.
@@ -80,6 +83,23 @@ def wait_turn(job: JobView) -> JobStep | None:
         },
         delete=tuple(pod for pod in job.all_pods if not pod.deleting),
         wake_at=job.now + KUEUE_PATIENCE_SECONDS if job.policy.queue else None,
+    )
+
+
+def _begin_smaller(job: JobView, verdict: Verdict) -> JobStep | None:
+    """Have an elastic job begin with the nodes that it was granted, where those are fewer than it wants."""
+    granted = len(verdict.nodes)
+    if job.elastic is None or not 0 < granted < job.nodes:
+        return None
+    return JobStep(
+        phase=JobPhase.STARTING,
+        reason="Admitted",
+        message=f"there is room for {granted} of {job.wanted} nodes",
+        changes={
+            "attempt": raise_attempt(job),
+            **set_gang(job, granted, why=f"there was room for {granted} of {job.wanted} nodes"),
+        },
+        confirm=True,
     )
 
 
