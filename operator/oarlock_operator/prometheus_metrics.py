@@ -5,6 +5,7 @@ Labels are kinds, verbs and results; only the goodput of a job names it, and goe
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +27,8 @@ from oarlock_operator.reconcile.plans import Reference
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 _WAITS = (1.0, 10.0, 60.0, 300.0, 900.0, 3600.0, 4 * 3600.0, 12 * 3600.0, 24 * 3600.0, 3 * 86400.0, 7 * 86400.0)
+_SCRAPER_SECONDS = 5.0
+"""Longest silence of somebody who is about to ask for metrics."""
 
 
 class PrometheusMetrics(Metrics):
@@ -79,7 +82,10 @@ class PrometheusMetrics(Metrics):
     def serve(self, port: int) -> None:
         """Answer scrapes from a thread of its own; port 0: not at all."""
         if port:
-            start_http_server(port, registry=self.registry)
+            server, _ = start_http_server(port, registry=self.registry)
+            # As it comes, the server waits for ever, in a thread each, for those who connect and ask nothing.
+            handler: Any = server.RequestHandlerClass
+            server.RequestHandlerClass = type("Handler", (handler,), {"timeout": _SCRAPER_SECONDS})
 
     def count_reconcile(self, *, kind: str, result: str, seconds: float) -> None:
         self._reconciles.labels(kind, result).observe(seconds)

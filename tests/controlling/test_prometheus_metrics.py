@@ -1,7 +1,11 @@
 """The series of a job: they say what its status says, and go with the job."""
 
+import socket
+
+import pytest
 from prometheus_client import generate_latest
 
+from control_plane.ports import pick_free_ports
 from oarlock_api.v1alpha1.status import Goodput, GoodputLoss, GpuHours
 from oarlock_operator.prometheus_metrics import PrometheusMetrics
 from oarlock_operator.reconcile.plans import Reference
@@ -40,3 +44,13 @@ def test_no_series_is_left_when_a_job_is_gone() -> None:
     metrics.show_goodput(KEY, None)
 
     assert scrape(metrics) == []
+
+
+def test_somebody_who_connects_and_asks_nothing_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("oarlock_operator.prometheus_metrics._SCRAPER_SECONDS", 0.2)
+    [port] = pick_free_ports(1)
+    PrometheusMetrics().serve(port)
+
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\n")
+        assert connection.recv(100) == b""

@@ -95,6 +95,10 @@ def test_record_is_not_used_when_it_is_of_another_run(field: str) -> None:
     assert "of another run" in reading.note
 
 
+FACTS = {"version": "ab", "path": "p/ab", "bytes": 1, "classes": [], "classCount": 0, "counts": {}} | {
+    "classCounts": {},
+    "sampleShape": [1],
+}
 HOSTILE = {
     "no JSON": "Segmentation fault",
     "a list": "[]",
@@ -113,6 +117,12 @@ HOSTILE = {
     "path out of the volume": record(export="../../etc"),
     "absolute path": record(checkpointLatest={**CHECKPOINT.to_wire(), "path": "/etc"}),
     "year 33658": record(checkpointLatest={**CHECKPOINT.to_wire(), "time": 1e12}),
+    "path with a line break": record(export="export\nmodel"),
+    "version that is no hash": record(dataset={**FACTS, "version": "../other"}),
+    "unknown split": record(dataset={**FACTS, "counts": {"<b>train</b>": 1}}),
+    "sample of many dimensions": record(dataset={**FACTS, "sampleShape": [1] * 100}),
+    "sample of a terabyte": record(dataset={**FACTS, "sampleShape": [2**40]}),
+    "another job's": json.dumps({**IDENTITY, "outcome": "Succeeded", "jobUid": "another"}),
     "checkpoint is a list": record(checkpointLatest=[]),
     "negative count": record(
         dataset=DatasetFacts(
@@ -165,6 +175,28 @@ def test_status_is_not_used_when_it_is_larger_than_agreed() -> None:
 
     assert reading.value is None
     assert str(MAX_STATUS_BYTES) in reading.note
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ranks": [{}] * 10_000},
+        {"ranks": [1] * 30_000},
+        {"metrics": {f"m{number}": 1 for number in range(3000)}},
+        {"warnings": [[[[[[[["deep"]]]]]]]]},
+        {"position": -1},
+        {"phaseSince": -1.0},
+        {"etaSeconds": -5.0},
+        {"step": 2**60},
+        {"attempt": 10**18},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_status_counts_as_unsaid_when_it_is_out_of_bounds(fields: dict[str, Any]) -> None:
+    reading = read_worker_status(status(**fields), expected=RUN)
+
+    assert reading.value is None
+    assert len(reading.note) < 500
 
 
 def test_unknown_fields_are_ignored_when_a_newer_agent_sends_them() -> None:

@@ -217,6 +217,8 @@ UNFIT: dict[str, tuple[Object, str, str]] = {
     "processes": ({"recipe": {"batchSize": 2}, "workers": {"gpusPerNode": 0, "processesPerNode": 4}},
                   "spec.recipe.batchSize must be at least", "4, got 2: raise it"),
     "version": ({"dataset": {"name": "digits", "version": "fff"}}, "spec.dataset.version", "got fff: drop version"),
+    "overlay": ({"workers": {"podTemplate": {"serviceAccountName": "admin"}}},
+                "spec.workers.podTemplate.serviceAccountName must be allowed", "podOverlays.serviceAccounts of the chart"),
     "oversized": (with_variables(10, 900), "spec must resolve to at most", "ConfigMap"),
 }  # fmt: skip
 

@@ -209,6 +209,10 @@ def build_settings(machine: Machine) -> Settings:
         progress_write_seconds=_PULL_SECONDS,
         retry_delay_seconds=_RETRY_SECONDS,
         import_workers=machine.cpus,
+        # Who runs this is the administrator of the machine, and none of these means anything on it.
+        allowed_service_accounts="*",
+        allowed_runtime_classes="*",
+        allowed_annotations="*",
     )
 
 
