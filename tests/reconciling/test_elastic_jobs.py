@@ -38,7 +38,7 @@ def test_job_starts_with_as_many_nodes_as_there_is_room_for() -> None:
     assert world.status.counted_restarts == 0
     assert "attempt 1 on 2 nodes of 3 wanted" in world.status.message
     assert world.status.gang
-    assert world.status.gang.why == f"there is room for 2 of 3 nodes: {NO_ROOM}"
+    assert world.status.gang.why == f"there is room for 2 of 3 nodes: {NO_ROOM.rstrip('.')}"
 
 
 def test_job_waits_for_the_scheduler_before_it_gives_a_node_up() -> None:

@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oarlock_api.v1alpha1.training_job import Elastic
+from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.placing import finds_no_room
 from oarlock_operator.reconcile.observed import ObservedPod
+
+
+MAX_SAID_BYTES = 300
+"""Of what the scheduler says, as it is kept in the status."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +49,11 @@ def find_shrink(
     is_judged = placed + len(waiting) + refused == nodes
     if placed == nodes or not is_judged or placed < elastic.min_nodes:
         return None
-    said = f": {waiting[0].unschedulable}" if waiting else ", and the API server refuses more pods"
+    said = (
+        f": {clip(waiting[0].unschedulable.rstrip('.'), MAX_SAID_BYTES)}"
+        if waiting
+        else ", and the API server refuses more pods"
+    )
     return Resize(
         nodes=placed,
         due=max(pod.created for pod in waiting or pods) + patience,
