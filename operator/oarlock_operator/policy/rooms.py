@@ -65,13 +65,18 @@ def _subtract(node: ObservedNode, used: Mapping[str, Mapping[str, float]]) -> di
 
 def find_open(rooms: Iterable[Room], pod_spec: Mapping[str, Any]) -> list[Room]:
     """Return the nodes that would take the pod if they had enough of everything, as far as labels and taints say."""
-    selector, tolerations = pod_spec.get("nodeSelector") or {}, pod_spec.get("tolerations") or ()
-    return [room for room in rooms if _is_open(room.node, selector, tolerations)]
+    tolerations = pod_spec.get("tolerations") or ()
+    return [room for room in select_nodes(rooms, pod_spec) if _is_open(room.node, tolerations)]
 
 
-def _is_open(node: ObservedNode, selector: Mapping[str, str], tolerations: Sequence[Mapping[str, Any]]) -> bool:
-    matches = all(node.labels.get(label) == value for label, value in selector.items())
-    return node.is_ready and not node.is_cordoned and matches and not find_taints(node, tolerations)
+def select_nodes(rooms: Iterable[Room], pod_spec: Mapping[str, Any]) -> list[Room]:
+    """Return the nodes that have the labels which nodeSelector asks for."""
+    selector: Mapping[str, str] = pod_spec.get("nodeSelector") or {}
+    return [room for room in rooms if all(room.node.labels.get(key) == value for key, value in selector.items())]
+
+
+def _is_open(node: ObservedNode, tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    return node.is_ready and not node.is_cordoned and not find_taints(node, tolerations)
 
 
 def find_taints(node: ObservedNode, tolerations: Sequence[Mapping[str, Any]]) -> list[Taint]:

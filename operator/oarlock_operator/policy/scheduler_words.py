@@ -9,25 +9,25 @@ from enum import StrEnum
 
 
 class Hindrance(StrEnum):
-    """Why a node does not take a pod."""
+    """Why a node does not take a pod: first what the scheduler looks at last, since such a node would nearly do."""
 
     SHORT = "Short"
     """It has too little of a resource left: `detail` names it."""
-    TAINTED = "Tainted"
-    """It has a taint that the pod does not tolerate: `detail` is the taint."""
-    CORDONED = "Cordoned"
-    NOT_READY = "NotReady"
-    SELECTOR = "Selector"
-    """It lacks the labels that nodeSelector or the node affinity asks for."""
-    AFFINITY = "Affinity"
-    """The pods that are or are not on it do not fit pod affinity or spread constraints."""
-    PORTS = "Ports"
     FULL = "Full"
     """It has as many pods as it takes."""
+    PORTS = "Ports"
     ZONE = "Zone"
     """A volume of the pod can only be used elsewhere."""
     VOLUME = "Volume"
     """No volume for a claim of the pod can be had there."""
+    AFFINITY = "Affinity"
+    """The pods that are or are not on it do not fit pod affinity or spread constraints."""
+    SELECTOR = "Selector"
+    """It lacks the labels that nodeSelector or the node affinity asks for."""
+    TAINTED = "Tainted"
+    """It has a taint that the pod does not tolerate: `detail` is the taint."""
+    CORDONED = "Cordoned"
+    NOT_READY = "NotReady"
     OTHER = "Other"
 
 

@@ -2,15 +2,24 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from oarlock_operator.policy.amounts import format_amount
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.rooms import describe_free, find_open, find_taints, largest, name_nodes, sum_requests
+from oarlock_operator.policy.rooms import (
+    describe_free,
+    find_open,
+    find_taints,
+    largest,
+    name_nodes,
+    select_nodes,
+    sum_requests,
+)
 from oarlock_operator.policy.scheduler_words import Hindrance, Obstacle, read_scheduler
 from oarlock_operator.policy.volumes import explain_claims, explain_pending_claim
 from oarlock_operator.policy.wait import MAX_SAID, Surroundings, Wait
-from oarlock_operator.reconcile.observed import ObservedPod
+from oarlock_operator.reconcile.observed import ObservedNode, ObservedPod
 
 _CLAIM_TROUBLE = re.compile(
     r'persistentvolumeclaim "(?P<name>[^"]+)" (?:not found|is being deleted)|unbound immediate P'
@@ -30,9 +39,38 @@ def explain_unscheduled(pod: ObservedPod, around: Surroundings) -> Wait | None:
     obstacles = read_scheduler(pod.unschedulable)
     if not obstacles:
         return _wait(f"no node for pod {pod.name}: {clip(pod.unschedulable.rstrip('.'), MAX_SAID)}. {_FREE_NODES}")
-    found = sorted(obstacles, key=lambda each: list(Hindrance).index(each.kind))
+    found = sorted(_keep_relevant(obstacles, around), key=_relevance)
     findings = [_FINDINGS[obstacle.kind](obstacle, around) for obstacle in found]
     return _wait(f"no node for pod {pod.name}: {'; '.join(findings)}. {_REMEDIES[found[0].kind](found[0], around)}")
+
+
+def _relevance(obstacle: Obstacle) -> tuple[int, bool]:
+    """Return the place of an obstacle in a message: of what is short, devices before cores."""
+    return list(Hindrance).index(obstacle.kind), "/" not in obstacle.detail
+
+
+def _keep_relevant(obstacles: list[Obstacle], around: Surroundings) -> list[Obstacle]:
+    """Leave out obstacles on nodes that nodeSelector leaves out anyway, as far as nodes may be read."""
+    selected = select_nodes(around.rooms, around.pod_spec)
+    if not around.rooms or not around.pod_spec.get("nodeSelector"):
+        return obstacles
+    if not selected:
+        return [Obstacle(len(around.rooms), Hindrance.SELECTOR, "")]
+    nodes = [room.node for room in selected]
+    counts = {
+        Hindrance.SELECTOR: 0,
+        Hindrance.CORDONED: sum(node.is_cordoned for node in nodes),
+        Hindrance.NOT_READY: sum(not node.is_ready for node in nodes),
+    }
+    for each in obstacles:
+        if each.kind is Hindrance.TAINTED:
+            counts[Hindrance.TAINTED] = sum(_has_taint(node, each.detail) for node in nodes)
+    kept = [replace(each, nodes=counts.get(each.kind, each.nodes)) for each in obstacles]
+    return [each for each in kept if each.nodes] or obstacles
+
+
+def _has_taint(node: ObservedNode, detail: str) -> bool:
+    return any(f"{taint.key}={taint.value}".rstrip("=") == detail for taint in node.taints)
 
 
 def _wait(message: str) -> Wait:
@@ -81,23 +119,21 @@ def _find_taint(obstacle: Obstacle, around: Surroundings) -> str:
     tolerations = around.pod_spec.get("tolerations") or ()
     tainted = [
         room
-        for room in around.rooms
-        if any(
-            f"{taint.key}={taint.value}".rstrip("=") == obstacle.detail for taint in find_taints(room.node, tolerations)
-        )
+        for room in select_nodes(around.rooms, around.pod_spec)
+        if _has_taint(room.node, obstacle.detail) and find_taints(room.node, tolerations)
     ]
     who = f" ({name_nodes(tainted)})" if tainted else ""
     return f"{_have(obstacle.nodes)} an untolerated taint {obstacle.detail}{who}"
 
 
 def _find_cordoned(obstacle: Obstacle, around: Surroundings) -> str:
-    cordoned = [room for room in around.rooms if room.node.is_cordoned]
+    cordoned = [room for room in select_nodes(around.rooms, around.pod_spec) if room.node.is_cordoned]
     who = f" ({name_nodes(cordoned)})" if cordoned else ""
     return f"{_are(obstacle.nodes)} cordoned{who}"
 
 
 def _find_unready(obstacle: Obstacle, around: Surroundings) -> str:
-    unready = [room for room in around.rooms if not room.node.is_ready]
+    unready = [room for room in select_nodes(around.rooms, around.pod_spec) if not room.node.is_ready]
     who = f" ({name_nodes(unready)})" if unready else ""
     return f"{_are(obstacle.nodes)} not ready{who}"
 
@@ -112,6 +148,11 @@ def _describe_selector(pod_spec: Mapping[str, object]) -> str:
     if isinstance(selector, Mapping) and selector:
         return "podTemplate.nodeSelector " + ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
     return "podTemplate.affinity"
+
+
+def _name_cordoned(around: Surroundings) -> str:
+    selected = select_nodes(around.rooms, around.pod_spec)
+    return next((room.node.name for room in selected if room.node.is_cordoned), "NODE")
 
 
 Say = Callable[[Obstacle, Surroundings], str]
@@ -149,8 +190,7 @@ _REMEDIES: Mapping[Hindrance, Say] = {
         f"If the pods may run there, add a toleration of {each.detail} to podTemplate.tolerations"
     ),
     Hindrance.CORDONED: lambda _, around: (
-        "Let pods on it again with `kubectl uncordon"
-        f" {name_nodes([room for room in around.rooms if room.node.is_cordoned][:1]) or 'NODE'}`, or add nodes"
+        f"Let pods on it again with `kubectl uncordon {_name_cordoned(around)}`, or add nodes"
     ),
     Hindrance.NOT_READY: lambda _each, _: "See to the kubelet of the node, or add nodes",
     Hindrance.SELECTOR: lambda _, around: f"Correct {_describe_selector(around.pod_spec)}, or label a node so",
