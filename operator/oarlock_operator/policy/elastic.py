@@ -12,7 +12,6 @@ from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.placing import finds_no_room
 from oarlock_operator.reconcile.observed import ObservedPod
 
-
 MAX_SAID_BYTES = 300
 """Of what the scheduler says, as it is kept in the status."""
 
