@@ -115,14 +115,18 @@ def _frozen_rule(field: str) -> dict[str, str]:
 
 
 def _equal_but_for_size() -> str:
-    """Hold all of the workers, but for the number of nodes of an elastic job: `kubectl scale` changes that."""
+    """Hold all of the workers, but for the number of nodes of an elastic job: `kubectl scale` changes that.
+
+    Field by field, and each only once: what a rule may cost is bounded.
+    """
     new, old = "self.spec.workers", "oldSelf.spec.workers"
-    others = sorted(str(field.alias) for name, field in Workers.model_fields.items() if name != "nodes")
-    same = (
-        f"has({new}.{each}) == has({old}.{each}) && (!has({new}.{each}) || {new}.{each} == {old}.{each})"
-        for each in others
-    )
-    return f"({new} == {old} || (has({old}.elastic) && {' && '.join(same)}))"
+    fields = sorted(str(field.alias) for field in Workers.model_fields.values())
+    same = {
+        each: f"has({new}.{each}) == has({old}.{each}) && (!has({new}.{each}) || {new}.{each} == {old}.{each})"
+        for each in fields
+    }
+    same["nodes"] = f"(has({old}.elastic) || ({same['nodes']}))"
+    return f"({' && '.join(same.values())})"
 
 
 def _definition(
