@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kube_node.raw_api import RawApi
+from kube_node.raw_api import RawApi, RefusedRequestError
 
 Object = dict[str, Any]
 
@@ -103,6 +103,10 @@ async def _create_all(api: RawApi, namespace: str, burst: Burst, timeline: Timel
     async def create(group: str, item: Object) -> None:
         async with slots:
             timeline.asked.setdefault(group, time.time())
-            await api.ask("POST", burst.path.format(namespace=namespace), item)
+            try:
+                await api.ask("POST", burst.path.format(namespace=namespace), item)
+            except RefusedRequestError as error:
+                if error.status != 409:  # created by a request whose answer did not come in time
+                    raise
 
     await asyncio.gather(*(create(group, item) for group, items in burst.groups.items() for item in items))

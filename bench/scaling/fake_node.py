@@ -5,6 +5,7 @@ so that a burst of creations has the machine to itself.
 """
 
 import asyncio
+import contextlib
 import signal
 import sys
 from pathlib import Path
@@ -59,14 +60,15 @@ class FakeNode(KubernetesNode):
                 await self.runs.wait()
             async with slots:
                 target = {"target": {"apiVersion": "v1", "kind": "Node", "name": NAME}, "metadata": {"name": pod.name}}
-                await api.ask("POST", f"{pod.path}/binding", target)
+                with contextlib.suppress(RefusedRequestError):  # bound already, by a request whose answer did not come
+                    await api.ask("POST", f"{pod.path}/binding", target)
                 await api.ask("PATCH", f"{pod.path}/status", {"status": pod.build_running()})
             if not pod.is_import:
                 await self.ends.wait()
             async with slots:
                 await api.ask("PATCH", f"{pod.path}/status", {"status": pod.build_ended()})
         except RefusedRequestError as error:
-            if error.status not in {404, 409}:
+            if error.status != 404:  # somebody deleted it
                 raise
 
 

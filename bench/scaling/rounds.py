@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from control_plane.server import ControlPlane
 NAMESPACE, JOB_NAMESPACE = "bench", "bench-jobs"
 SHIPPED = {"PROGRESS_MIN_SECONDS": "5", "PROGRESS_WRITE_SECONDS": "30", "RETRY_DELAY_SECONDS": "5"}
 """Settings as the operator ships with: tests are more eager."""
+AUDIT_SECONDS = 1.5
+"""The audit log is written once a second."""
 HERE = Path(__file__).resolve().parent
 
 
@@ -60,7 +62,7 @@ class Result:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**vars(self), "outcomes": [vars(outcome) for outcome in self.outcomes]}
 
 
 class Bench:
@@ -136,7 +138,7 @@ class Bench:
         return bool((found.get("status") or {}).get("phase") == phase)
 
     async def _measure_idle(self) -> None:
-        await asyncio.sleep(2)
+        await asyncio.sleep(self.pause)
         self.result.idle_memory = read_memory(self.operator.pid)[0]
         self.result.idle_cpu = await self._measure_rest()
 
@@ -167,7 +169,7 @@ class Bench:
             node = node or await stack.enter_async_context(self._node())
             await self._live(node, namespace, burst, kind)
             outcome.life_cpu = meter.take() | {"fake node": read_cpu_seconds(node.pid or 0)}
-        await asyncio.sleep(2)
+        await asyncio.sleep(AUDIT_SECONDS)
         outcome.calls = self.audit.take()
         outcome.memory = (outcome.memory[0], read_memory(self.operator.pid)[1])
 
