@@ -37,6 +37,8 @@ class Life:
     served: str
     granted: frozenset[str]
     requests: frozenset[Request]
+    pods: tuple[Object, ...]
+    """Those that the server still has, with all that its admission added."""
 
 
 def name_right(verb: str, group: str, resource: str) -> str:
@@ -174,11 +176,13 @@ def life(
         live(scene, sees_nodes=not is_namespaced)
         operator.check()
         assert "Traceback" not in operator.read_log()
+    pods = json.loads(scene.kubectl("get", "pods", "-o", "json"))["items"]
     yield Life(
         account=account,
         namespace=namespace,
         served=scene.namespace,
         granted=frozenset(read_granted(scene, namespace)),
+        pods=tuple(pods),
         requests=control_plane.requests_of(f"system:serviceaccount:{namespace}:{RELEASE}"),
     )
     removed = uninstall(control_plane, namespace=namespace)
@@ -216,6 +220,14 @@ def test_operator_of_one_namespace_acts_there_and_where_its_lease_is(life: Life)
     assert {place for _, place in reached} == {"", life.served, life.namespace}
     assert {resource for resource, place in reached if place == life.namespace} == {"leases"}
     assert not [resource for resource, place in reached if not place and not resource.startswith(("/", "selfsubject"))]
+
+
+def test_no_pod_has_a_token_after_the_server_s_own_admission(life: Life) -> None:
+    assert life.pods
+    for pod in life.pods:
+        volumes = [kind for volume in pod["spec"]["volumes"] for kind in volume if kind != "name"]
+        assert set(volumes) <= {"persistentVolumeClaim", "emptyDir"}
+        assert pod["spec"]["automountServiceAccountToken"] is False
 
 
 FORBIDDEN: Mapping[str, list[str]] = {
