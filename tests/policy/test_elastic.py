@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from oarlock_api.v1alpha1.training_job import Elastic
-from oarlock_operator.policy.elastic import clamp_nodes, compute_growth_start, find_growth, find_shrink
+from oarlock_operator.policy.elastic import clamp_nodes, compute_growth_start, find_growth, find_shrink, pays_to_grow
 from oarlock_operator.policy.placing import finds_no_room
 from oarlock_operator.reconcile.observed import ObservedPod
 
@@ -60,13 +60,15 @@ def test_only_a_pod_that_the_scheduler_has_refused_finds_no_room(pod: ObservedPo
 
 
 @pytest.mark.parametrize(
-    ("eta", "is_asked", "start"),
-    [(None, False, NOW + 300), (3600, False, NOW + 300), (200, False, None), (200, True, NOW)],
+    ("eta", "is_asked", "pays"), [(None, False, True), (3600, False, True), (200, False, False), (200, True, True)]
 )
-def test_scouts_are_sent_when_that_pays_or_somebody_asks(eta: int | None, is_asked: bool, start: float | None) -> None:  # noqa: FBT001
-    found = compute_growth_start(training_since=NOW, eta_seconds=eta, interval=300, is_asked=is_asked)
+def test_more_nodes_pay_unless_the_run_is_about_to_end(eta: int | None, is_asked: bool, pays: bool) -> None:  # noqa: FBT001
+    assert pays_to_grow(eta_seconds=eta, interval=300, is_asked=is_asked) is pays
 
-    assert found == start
+
+def test_scouts_are_sent_after_a_while_and_at_once_when_somebody_asks() -> None:
+    assert compute_growth_start(training_since=NOW, interval=300, is_asked=False) == NOW + 300
+    assert compute_growth_start(training_since=NOW, interval=300, is_asked=True) == NOW
 
 
 @given(st.integers(-5, 2000), st.integers(1, 8), st.integers(0, 8))

@@ -97,6 +97,17 @@ def test_job_does_not_grow_for_its_last_minutes() -> None:
     assert (world.size, world.scouts()) == (2, [])
 
 
+def test_scouts_go_when_the_run_is_about_to_end() -> None:
+    world = train(room=2)
+    world.go_on(GROWTH)
+    assert world.scouts()
+
+    world.room, world.eta = 3, GROWTH / 2
+    world.go_on()
+
+    assert (world.size, world.scouts()) == (2, [])
+
+
 def test_scouts_wait_for_room_and_training_goes_on_meanwhile() -> None:
     world = train(room=2)
 

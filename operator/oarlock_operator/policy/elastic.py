@@ -81,17 +81,23 @@ def find_growth(scouts: Sequence[ObservedPod], *, nodes: int, wanted: int, patie
     )
 
 
-def compute_growth_start(
-    *, training_since: float, eta_seconds: int | None, interval: float, is_asked: bool
-) -> float | None:
-    """Return when to look for room for more nodes, in seconds since 1970; None: it does not pay any more.
+def pays_to_grow(*, eta_seconds: float | None, interval: float, is_asked: bool) -> bool:
+    """Say whether more nodes are worth a stop.
+
+    Args:
+        eta_seconds: seconds until the last step; None: unknown.
+        interval: seconds that an attempt should train at least.
+        is_asked: whether somebody has just asked for more nodes.
+    """
+    return is_asked or eta_seconds is None or eta_seconds >= interval
+
+
+def compute_growth_start(*, training_since: float, interval: float, is_asked: bool) -> float:
+    """Return when to look for room for more nodes, in seconds since 1970.
 
     Args:
         training_since: since when this attempt trains without a break.
-        eta_seconds: until when it expects to; None: unknown.
         interval: seconds that an attempt must have trained, so that nodes that come and go do not stop it all the time.
         is_asked: whether somebody has just asked for more nodes, who is not kept waiting.
     """
-    if is_asked:
-        return training_since
-    return None if eta_seconds is not None and eta_seconds < interval else training_since + interval
+    return training_since + (0.0 if is_asked else interval)

@@ -11,7 +11,7 @@ from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.scouts import build_scout_pod
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_growth, find_shrink
+from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_growth, find_shrink, pays_to_grow
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import earliest, parse_time
 from oarlock_operator.reconcile.job_view import JobView
@@ -39,9 +39,7 @@ def grow(job: JobView, following: JobStep) -> JobStep:
         return replace(following, delete=idle)
     if job.wanted <= job.nodes or job.policy.queue is not None or following.phase is not JobPhase.TRAINING:
         return following
-    if _gives_precedence(job):
-        return following
-    if explain_refused_overlay(job):
+    if _gives_precedence(job) or explain_refused_overlay(job):
         return following
     since = _growth_start(job)
     if since is None or job.now < since:
@@ -72,6 +70,8 @@ def _find_due_resize(job: JobView) -> Resize | None:
         return None
     patience = job.settings.elastic_placement_seconds
     if job.scouts and job.wanted > job.nodes:
+        if not _pays(job):
+            return None
         sound = [scout for scout in job.scouts if not scout.deleting and scout.node not in job.observed.lost_nodes]
         return find_growth(sound, nodes=job.nodes, wanted=job.wanted, patience=patience)
     refused = sum(1 for name in job.missing.values() if name in job.observed.refusals)
@@ -84,10 +84,13 @@ def _growth_start(job: JobView) -> float | None:
     since = parse_time(job.status.phase_since)
     if job.elastic is None or job.status.phase is not JobPhase.TRAINING or since is None or not job.has_trained:
         return None
-    eta = job.report.eta_seconds if job.report else None
-    return compute_growth_start(
-        training_since=since,
-        eta_seconds=None if eta is None else round(eta),
+    interval, is_asked = job.settings.elastic_growth_seconds, job.is_asked_to_resize
+    return compute_growth_start(training_since=since, interval=interval, is_asked=is_asked) if _pays(job) else None
+
+
+def _pays(job: JobView) -> bool:
+    return pays_to_grow(
+        eta_seconds=job.report.eta_seconds if job.report else None,
         interval=job.settings.elastic_growth_seconds,
         is_asked=job.is_asked_to_resize,
     )
@@ -100,7 +103,7 @@ def _gives_precedence(job: JobView) -> bool:
 
 def _is_idle(job: JobView, rank: int) -> bool:
     """Say whether a scout is of no use: fewer nodes are wanted now, or it has ended and somebody else may try later."""
-    if _gives_precedence(job):
+    if _gives_precedence(job) or not _pays(job):
         return True
     scout = next(each for each in job.scouts if each.rank == rank)
     ended = scout.phase in ("Succeeded", "Failed")
