@@ -210,8 +210,18 @@ def test_job_goes_on_when_only_some_pods_have_ended_well() -> None:
     assert (status.phase, status.nodes) == (JobPhase.TRAINING, 2)
 
 
-def test_success_is_confirmed_before_it_is_declared() -> None:
+def test_success_is_declared_without_a_second_reading_when_nothing_is_to_be_deleted() -> None:
     job = train()
+    done = replace(job, pods=(end_pod(job.pods[0], record=make_record()),))
+
+    planned = plan_job(done, now=NOW, settings=SETTINGS)
+
+    assert (planned.confirm, planned.delete) == ((), ())
+    assert status_of(planned).phase is JobPhase.SUCCEEDED
+
+
+def test_success_is_confirmed_when_pods_are_to_go() -> None:
+    job = train(spec=make_spec(run_policy={"cleanPodPolicy": "All"}))
     done = replace(job, pods=(end_pod(job.pods[0], record=make_record()),))
 
     planned = plan_job(done, now=NOW, settings=SETTINGS)
@@ -296,3 +306,13 @@ def test_warnings_of_the_trainer_reach_the_message() -> None:
 
     assert "step-60 is corrupt" in message
     assert "not finite: train/loss" in message
+
+
+def test_a_pod_that_got_its_node_is_not_worth_a_write_at_once() -> None:
+    job = accept()
+    placed = replace(job, pods=tuple(replace(pod, scheduled=True, node="n") for pod in job.pods))
+
+    planned = plan(placed)
+
+    assert status_of(planned).reason == "Creating"
+    assert not planned.urgent

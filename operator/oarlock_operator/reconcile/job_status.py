@@ -17,6 +17,8 @@ from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
 MAX_MESSAGE_BYTES = 1000
+_COMING_UP = frozenset({"Scheduling", "Creating"})
+"""What every pod goes through in a moment: with many jobs, a write for each of the two would be a third of all writes."""
 _PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "queue", "goodput"})
 
 
@@ -87,6 +89,8 @@ def _essence(status: TrainingJobStatus) -> Mapping[str, Any]:
         wire["stall"] = status.message  # Who holds up the others is worth a write, and so is a better answer.
     elif status.phase is JobPhase.TRAINING:
         wire.pop("reason", None)  # Validating, checkpointing, and training again.
+    if status.reason in _COMING_UP:
+        wire["reason"] = "ComingUp"
     wire["activity"] = find_activity(status)  # The first step after loading is worth a write: goodput turns by it.
     wire["conditions"] = [
         (condition.type, condition.status, condition.reason)
