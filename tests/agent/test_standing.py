@@ -35,7 +35,7 @@ def make_dump(*frames: str) -> str:
 @pytest.mark.parametrize(
     ("frames", "standing"),
     [
-        ([f"{_SITE}/torch/distributed/distributed_c10d.py", "/work/train.py"], Standing.WAITS_FOR_RANKS),
+        ([f"{_SITE}/torch/distributed/distributed_c10d.py", "/code/train.py"], Standing.WAITS_FOR_RANKS),
         ([f"{_SITE}/torch/autograd/graph.py", f"{_SITE}/oarlock_trainer/learner.py"], Standing.WAITS_FOR_RANKS),
         ([f"{_SITE}/oarlock_trainer/agreement.py"], Standing.WAITS_FOR_RANKS),
         ([f"{_SITE}/oarlock_trainer/checkpoints/agreement.py"], Standing.WAITS_FOR_RANKS),
@@ -44,9 +44,9 @@ def make_dump(*frames: str) -> str:
             Standing.WAITS_FOR_DATA,
         ),
         ([f"{_SITE}/oarlock_trainer/datasets/shards.py", f"{_SITE}/oarlock_trainer/loop.py"], Standing.WAITS_FOR_DATA),
-        (["/work/model.py", f"{_SITE}/torch/nn/modules/module.py"], Standing.BUSY),
-        ([f"{_SITE}/torch/nn/modules/conv.py", "/work/model.py", f"{_SITE}/torch/nn/parallel/distributed.py"], Standing.BUSY),
-        ([f"{_SITE}/torch/distributed/checkpoint/filesystem.py", "/work/train.py"], Standing.BUSY),
+        (["/code/model.py", f"{_SITE}/torch/nn/modules/module.py"], Standing.BUSY),
+        ([f"{_SITE}/torch/nn/modules/conv.py", "/code/model.py", f"{_SITE}/torch/nn/parallel/distributed.py"], Standing.BUSY),
+        ([f"{_SITE}/torch/distributed/checkpoint/filesystem.py", "/code/train.py"], Standing.BUSY),
         ([f"{_SITE}/torch/cuda/streams.py", f"{_SITE}/oarlock_trainer/step_statistics.py"], Standing.UNKNOWN),
         ([f"{_SITE}/oarlock_trainer/checkpoints/durability.py"], Standing.UNKNOWN),
         ([f"{_LIBRARY}/threading.py"], Standing.UNKNOWN),

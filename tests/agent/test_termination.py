@@ -15,9 +15,9 @@ from oarlock_api.contract import (
     Outcome,
     PodPhase,
     TerminationRecord,
-    fit_termination_record,
 )
 from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.termination_record import fit_termination_record
 from oarlock_trainer.agent.config import Mode, read_config
 from oarlock_trainer.agent.evidence import Verdict
 from oarlock_trainer.agent.progress import Progress

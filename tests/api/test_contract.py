@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock_api import contract
-from oarlock_api.contract import Failure, Outcome, TerminationRecord, WorkerStatus, fit_termination_record
+from oarlock_api.contract import Failure, Outcome, TerminationRecord, WorkerStatus
+from oarlock_api.termination_record import fit_termination_record
 
 LONG_TEXT = st.text(max_size=6000)
 

@@ -48,7 +48,7 @@ async def test_missing_node_is_named_within_30_seconds_when_it_cannot_find_node_
     pods = await gather_gang(world, nodes=3)
     world.answer(pods[1], node=1, phase="Rendezvous", join=join(JoinState.JOINED))
     world.answer(pods[2], node=2, phase="Rendezvous", join=join(JoinState.NAME_UNKNOWN, "Name or service not known"))
-    await world.pass_time(10)
+    await world.pass_time(20)
 
     status = world.status()
     assert (status["phase"], status["reason"]) == ("Rendezvous", "RendezvousNameUnknown")

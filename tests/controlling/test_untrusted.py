@@ -13,8 +13,8 @@ from oarlock_api.contract import (
     RankStatus,
     TerminationRecord,
     WorkerStatus,
-    fit_termination_record,
 )
+from oarlock_api.termination_record import fit_termination_record
 from oarlock_operator.untrusted import Identity, Reading, read_termination_record, read_worker_status
 
 RUN = Identity(job_uid="uid", attempt=2, run_hash="hash")

@@ -125,7 +125,7 @@ class Gang:
     def plan_status(self) -> dict[str, Any]:
         """Return the status of the job as it follows from what the pods say now."""
         now = time.time()
-        running = replace(self._job, pods=tuple(run_pod(pod) for pod in self._job.pods))
+        running = replace(self._job, pods=tuple(run_pod(pod, started=self._started) for pod in self._job.pods))
         started = self._plan(running, now=now)
         reports = {node: self._ask(pod, now=now) for node, pod in self.pods.items()}
         reports |= dict.fromkeys(

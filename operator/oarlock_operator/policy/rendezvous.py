@@ -11,6 +11,8 @@ from oarlock_api.contract import JoinState, WorkerStatus
 from oarlock_operator.policy.phases import JOINING
 from oarlock_operator.reconcile.observed import ObservedPod, WorkerReport
 
+_GRACE_SECONDS = 15.0
+"""Seconds from the start of the last container in which names, ports and torchrun come up, as they do in every attempt."""
 _NAMED = 3
 """Missing nodes that are named; the others are counted."""
 
@@ -21,6 +23,8 @@ class Rendezvous:
 
     reason: str
     message: str
+    wake_at: float | None = None
+    """When more may be said though nothing has changed: seconds since 1970."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,18 +77,23 @@ def is_joining(status: WorkerStatus | None) -> bool:
     return status is None or (status.phase in JOINING and status.step == 0)
 
 
-def explain_rendezvous(pods: Sequence[ObservedPod], reports: Mapping[int, WorkerReport]) -> Rendezvous:
+def explain_rendezvous(pods: Sequence[ObservedPod], reports: Mapping[int, WorkerReport], *, now: float) -> Rendezvous:
     """Say how many nodes have joined, which are missing, and why.
 
     Args:
         pods: all pods of the attempt; they run.
         reports: the last answers of their agents, by node rank.
+        now: seconds since 1970.
     """
     members = [_judge(pod, reports.get(pod.rank)) for pod in sorted(pods, key=lambda pod: pod.rank)]
     missing = [member for member in members if member.state != JoinState.JOINED]
     count = f"Rendezvous {len(members) - len(missing)} of {len(members)}"
     if not missing:
         return Rendezvous(reason=_JOINING_REASON, message=f"{count}: {_describe_last_stage(pods, reports)}")
+    grace_ends = max(pod.started or pod.created for pod in pods) + _GRACE_SECONDS
+    if now < grace_ends and not any(member.state == JoinState.PORT_TAKEN for member in members):
+        message = f"{count}: waiting for {_list(missing)}: torchrun is starting"
+        return Rendezvous(reason=_JOINING_REASON, message=message, wake_at=grace_ends)
     if all(member.state == _SILENT for member in members):
         return Rendezvous(reason=_REASONS[_SILENT], message=f"{count}: {_NOBODY_ANSWERS}")
     gravest = min(missing, key=lambda member: (_GRAVITY.index(member.state), member.pod.rank))

@@ -20,9 +20,9 @@ def follow(job: JobView) -> JobStep:
         return _follow_silent(job)
     if job.report.phase in JOINING and not job.has_trained:
         return _follow_joining(job)
-    return JobStep(phase=JobPhase.TRAINING, reason=job.report.phase or "Training", message=_describe_training(job))
     if stall := explain_stall(job.pods, job.reports):
         return JobStep(phase=JobPhase.TRAINING, reason=STALLED, message=stall)
+    return JobStep(phase=JobPhase.TRAINING, reason=job.report.phase or "Training", message=_describe_training(job))
 
 
 def _follow_silent(job: JobView) -> JobStep:
@@ -42,8 +42,8 @@ def _follow_joining(job: JobView) -> JobStep:
     if not any(report.status or report.failing_since for report in job.observed.peers.values()):
         message = f"all {job.nodes} pods run, and their ranks are joining at pod {job.pod_name(0)}"
         return JobStep(phase=JobPhase.RENDEZVOUS, reason="Joining", message=message)
-    meeting = explain_rendezvous(tuple(job.pods.values()), job.reports)
-    return JobStep(phase=JobPhase.RENDEZVOUS, reason=meeting.reason, message=meeting.message)
+    meeting = explain_rendezvous(tuple(job.pods.values()), job.reports, now=job.now)
+    return JobStep(phase=JobPhase.RENDEZVOUS, reason=meeting.reason, message=meeting.message, wake_at=meeting.wake_at)
 
 
 def _describe_training(job: JobView) -> str:

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from oarlock_api.contract import Failure, TerminationRecord, fit_termination_record
+from oarlock_api.contract import Failure, TerminationRecord
 from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.termination_record import fit_termination_record
 from oarlock_trainer.agent.config import AgentConfig
 from oarlock_trainer.agent.evidence import Verdict
 from oarlock_trainer.agent.status import Snapshot, list_warnings
