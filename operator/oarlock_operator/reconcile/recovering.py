@@ -14,8 +14,8 @@ from oarlock_operator.policy.deadlines import compute_startup_clock
 from oarlock_operator.policy.exclusion import exclude_nodes
 from oarlock_operator.policy.failures import Culprit, find_culprit
 from oarlock_operator.policy.phases import count_active_seconds
-from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
 from oarlock_operator.policy.rendezvous import explain_rendezvous, is_joining
+from oarlock_operator.policy.restarts import Budget, Verdict, budget_of, decide_restart
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.wait import Wait
 from oarlock_operator.policy.waiting import explain_wait
