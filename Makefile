@@ -50,8 +50,9 @@ format: $(VENV)/.dev ## Format the code.
 	$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: $(VENV)/.dev ## Write what is made from the API models: CRDs, the chart's copies, the API reference.
+generate: $(VENV)/.dev ## Write what is made from the API models and the table of faults: CRDs, the chart's copies, pages.
 	$(BIN)/python -m oarlock_api.generate .
+	PYTHONPATH=tests $(BIN)/python -m faults.page
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure: each script prints a table and the ratio to its baseline.

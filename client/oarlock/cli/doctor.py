@@ -229,7 +229,8 @@ def _word_failure(evidence: Evidence, failure: Mapping[str, Any]) -> str:
 
 
 def _describe_events(evidence: Evidence) -> Iterator[tuple[str, ...]]:
-    for event in evidence.events[-_MOST_EVENTS:]:
+    latest = {_topic_of(event): event for event in evidence.events}
+    for event in sorted(latest.values(), key=_time_of)[-_MOST_EVENTS:]:
         about = event.get("involvedObject") or {}
         count = int(event.get("count") or 1)
         times = f" ({count_of(count, 'time')})" if count > 1 else ""
@@ -239,6 +240,11 @@ def _describe_events(evidence: Evidence) -> Iterator[tuple[str, ...]]:
             str(about.get("name") or ""),
             f"{event.get('message', '')}{times}",
         )
+
+
+def _topic_of(event: Mapping[str, Any]) -> tuple[str, str]:
+    """What an Event is about: of those about the same the last one is enough."""
+    return str((event.get("involvedObject") or {}).get("uid")), str(event.get("reason"))
 
 
 def _time_of(event: Mapping[str, Any]) -> str:

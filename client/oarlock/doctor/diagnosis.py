@@ -22,6 +22,7 @@ _EXPECTED = frozenset(
 )  # fmt: skip
 """Reasons that every job has for a while."""
 _WELL = frozenset({"Training", "Succeeded", "Suspended", "Queued"})
+_VAGUE = frozenset({"ContainerCreating", "PodInitializing"})
 _PROMISES = frozenset({"Valid", "ProgressKnown", "ClaimsUsable", "ServicePresent"})
 """Conditions that mean trouble when they do not hold, whatever the phase."""
 
@@ -132,7 +133,9 @@ def _measure(evidence: Evidence) -> tuple[Room, ...]:
 def explain_pod(pod: ObservedPod) -> str:
     """Return in short why a pod does not run, or how it ended."""
     if pod.phase == "Pending":
-        return pod.waiting_reason or (pod.warning or pod.unschedulable or "waits for the scheduler")
+        waits = "is being created" if pod.scheduled else "waits for the scheduler"
+        telling = pod.waiting_reason if pod.waiting_reason not in _VAGUE else ""
+        return telling or pod.warning or pod.unschedulable or pod.waiting_reason or waits
     if pod.deleting:
         return "is ending"
     if pod.phase == "Failed":
