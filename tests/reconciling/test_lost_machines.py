@@ -71,6 +71,20 @@ def test_job_resumes_beside_a_zombie_when_nobody_ends_it(lost: bool, later: floa
     assert not planned.delete
 
 
+@pytest.mark.parametrize("deleting", [False, True])
+def test_training_goes_on_as_if_nothing_were_when_a_node_comes_back_with_an_old_pod(deleting: bool) -> None:  # noqa: FBT001
+    job = train()
+    [old] = job.pods
+    status = job.status.model_copy(update={"attempt": 1})
+    fresh = replace(old, uid="fresh", attempt=1, name=old.name.replace("-0-0", "-1-0"))
+    zombie = replace(old, deleting=deleting, delete_by=NOW + 120 if deleting else None)
+
+    planned = plan(replace(job, status=status, pods=(fresh, zombie)))
+
+    assert [deletion.uid for deletion in planned.delete] == ([] if deleting else [zombie.uid])
+    assert planned.status is None or status_of(planned).phase is job.status.phase
+
+
 def test_no_pod_is_asked_to_go_twice_or_by_force_when_it_hangs() -> None:
     job = suspending_with_zombie()
 

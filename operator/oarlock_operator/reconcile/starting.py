@@ -1,6 +1,7 @@
 """Starting an attempt: the old pods make room, then the claim, the Service and the pods are created. Pure."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
@@ -25,7 +26,9 @@ from oarlock_operator.reconcile.surroundings import surround_job
 
 
 def make_room(job: JobView) -> JobStep | None:
-    """Wait until the pods of earlier attempts are gone and the back-off is over; None if both are."""
+    """Wait until the pods of earlier attempts are gone and the back-off is over; None if both are, or were."""
+    if job.pods and not job.missing:
+        return None
     lost_nodes = job.observed.lost_nodes
     blocking = [pod for pod in job.old_pods if not is_abandoned(pod, lost_nodes=lost_nodes, now=job.now)]
     lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
@@ -42,6 +45,12 @@ def make_room(job: JobView) -> JobStep | None:
         delete=lingering,
         wake_at=retry_at if must_wait else overdue_at(blocking, now=job.now),
     )
+
+
+def sweep(job: JobView, step: JobStep) -> JobStep:
+    """Remove old pods beside the step with which the attempt is followed: they came back with their node, or came late."""
+    lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
+    return replace(step, delete=(*step.delete, *lingering)) if lingering else step
 
 
 def start(job: JobView) -> JobStep | None:

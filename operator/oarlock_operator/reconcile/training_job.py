@@ -16,7 +16,7 @@ from oarlock_operator.reconcile.plans import Deletion, EventNote, Plan, Referenc
 from oarlock_operator.reconcile.recovering import expire, recover
 from oarlock_operator.reconcile.renewing import describe_renewal
 from oarlock_operator.reconcile.resizing import grow, resize
-from oarlock_operator.reconcile.starting import make_room, start
+from oarlock_operator.reconcile.starting import make_room, start, sweep
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.suspending import suspend
 from oarlock_operator.reconcile.taking_turns import give_way, wait_for_kueue, wait_turn
@@ -58,7 +58,7 @@ def decide(job: JobView) -> JobStep:
         or start(job)
         or wait_for_kueue(job)
         or restore_service(job)
-        or grow(job, follow(job))
+        or sweep(job, grow(job, follow(job)))
     )
 
 
