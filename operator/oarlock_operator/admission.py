@@ -92,7 +92,7 @@ class Admission:
         self._changed = asyncio.Event()
         self._kueue: bool | None = None
         self._kueue_expires = 0.0
-        store.queue_changed = self._changed.set
+        store.queue_changed, store.counts_cores = self._changed.set, self._budget is not None
 
     def turn_off(self, why: str) -> None:
         """Let everybody in from now on, as where nodes cannot be seen."""

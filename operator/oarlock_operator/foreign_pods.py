@@ -1,16 +1,20 @@
 """What pods of others take of the nodes' devices: read now and then while jobs of ours wait, since no watch shows them."""
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 
 from oarlock_operator import observing
 from oarlock_operator.clock import Clock
-from oarlock_operator.cluster.port import Cluster
+from oarlock_operator.cluster.port import Cluster, RefusedError
 from oarlock_operator.names import MANAGED_BY, MANAGED_BY_LABEL
 from oarlock_operator.observing import Object
 from oarlock_operator.queueing.capacity import Occupied
 
+_log = logging.getLogger(__name__)
+
 _AGE_SECONDS = 30.0
+_REFUSED_AGE_SECONDS = 600.0
 _COST = 20.0
 """Reading takes at most one part in so many of the time: it is a list of all pods of the cluster, page by page."""
 _ENDED = frozenset({"Succeeded", "Failed"})
@@ -33,8 +37,13 @@ class ForeignPods:
         """
         began = self._clock.now()
         if not self._read_at <= began < self._read_at + max(max_age, self._least_age):
-            self._pods = tuple(self._find_occupied(await self._cluster.list("Pod")))
-            self._read_at, self._least_age = began, _COST * (self._clock.now() - began)
+            try:
+                self._pods = tuple(self._find_occupied(await self._cluster.list("Pod")))
+                self._least_age = _COST * (self._clock.now() - began)
+            except RefusedError as error:
+                self._pods, self._least_age = (), _REFUSED_AGE_SECONDS
+                _log.warning("the queue does not see what pods of others take, and does without: %s", error)
+            self._read_at = began
         return self._pods
 
     def _find_occupied(self, pods: Iterable[Object]) -> Iterator[Occupied]:

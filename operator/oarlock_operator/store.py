@@ -71,6 +71,8 @@ class Store:
         self._wake = wake
         self.queue_changed: Callable[[], None] = lambda: None
         """Called when the queue must decide anew: a job, the node of a pod, or a node has changed."""
+        self.counts_cores = False
+        """Whether the queue counts more than GPUs, so that jobs without any concern it."""
         self.jobs: Mirror[Stored] = Mirror(_store, self._job_changed)
         self.datasets: Mirror[Stored] = Mirror(_store, self._dataset_changed)
         self.pods: Mirror[OwnedPod] = Mirror(_own_pod, self._pod_changed)
@@ -255,7 +257,7 @@ class Store:
 
     def _job_changed(self, name: Name, old: Stored | None, new: Stored | None) -> None:
         key = _reference(JOB, name)
-        if _demands_differ(old, new):
+        if _demands_differ(old, new, counts_cores=self.counts_cores):
             self.queue_changed()
         before, after = old.dataset if old else "", new.dataset if new else ""
         if before != after:
@@ -348,8 +350,10 @@ def _digest_for_users(raw: Object) -> int:
     return hash(json.dumps([status, "deletionTimestamp" in raw["metadata"]], sort_keys=True))
 
 
-def _demands_differ(old: Stored | None, new: Stored | None) -> bool:
+def _demands_differ(old: Stored | None, new: Stored | None, *, counts_cores: bool) -> bool:
     before, after = old.demand if old else None, new.demand if new else None
+    if not counts_cores and not any(demand and demand.gpus for demand in (before, after)):
+        return False
     return after.differs_from(before) if after else before is not None
 
 

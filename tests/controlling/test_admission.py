@@ -146,6 +146,21 @@ async def test_gpus_of_foreign_pods_are_not_given_out(gpu_world: World) -> None:
     assert len(gpu_world.pods()) == 1
 
 
+async def test_queue_goes_on_when_pods_of_others_may_not_be_read(gpu_world: World) -> None:
+    gpu_world.cluster.fail_next("list", "Pod", RefusedError("forbidden", status=403))
+    await apply(gpu_world, "job")
+
+    assert len(gpu_world.pods()) == 1
+
+
+async def test_queue_goes_on_when_the_cluster_is_away_for_a_moment(gpu_world: World) -> None:
+    gpu_world.cluster.fail_next("list", "Pod", UnavailableError("away"))
+    await apply(gpu_world, "job")
+    await let_decide(gpu_world, 3)
+
+    assert len(gpu_world.pods()) == 1
+
+
 async def test_job_starts_when_a_node_comes(gpu_world: World) -> None:
     job = await apply(gpu_world, "job", workers={"nodes": 1, "gpusPerNode": 8})
     assert gpu_world.status(job)["reason"] == "NoSuchNodes"
