@@ -71,6 +71,7 @@ class Gang:
         self._identity = Identity(job_uid=JOB_UID, attempt=0, run_hash=self._job.status.run["hash"])
         self._endpoint = f"127.0.0.1:{scene.port or take_port()}"
         self._started, self._rank_seen = time.time(), 0.0
+        self.ended_by_itself = False
         self.pods = {node: self._start(node, scenario) for node, scenario in scene.nodes.items()}
 
     def _start(self, node: int, scenario: str) -> Pod:
@@ -114,9 +115,11 @@ class Gang:
         except OSError:
             return self._rank_seen or self._started
 
-    @property
-    def has_ended(self) -> bool:
-        return all(pod.agent.poll() is not None for pod in self.pods.values())
+    def dismiss(self) -> None:
+        """Make room for the others: what still runs has nothing more to say."""
+        self.ended_by_itself = all(pod.agent.poll() is not None for pod in self.pods.values())
+        if not self.ended_by_itself:
+            self.destroy()
 
     @property
     def has_survivors(self) -> bool:

@@ -147,6 +147,7 @@ def told(gangs: dict[str, Gang]) -> dict[str, Told]:
             found[name] = Told(find_difference(fault, gangs[name].plan_status()), time.time() - gangs[name].began)
             if not found[name].difference:
                 del waiting[name]
+                gangs[name].dismiss()
         time.sleep(1.0)
     for name in waiting:
         found[name].evidence = gangs[name].describe()
@@ -171,7 +172,7 @@ def measure_slowness() -> float:
 @pytest.mark.train
 @pytest.mark.usefixtures("told")
 def test_nothing_is_left_when_pods_have_ended(gangs: dict[str, Gang]) -> None:
-    ended = {name: gang for name, gang in gangs.items() if gang.has_ended}
+    ended = {name: gang for name, gang in gangs.items() if gang.ended_by_itself}
 
     assert {"agent-killed", "rank-hung-in-code", "user-exception"} <= ended.keys()
     assert [name for name, gang in ended.items() if gang.has_survivors] == []

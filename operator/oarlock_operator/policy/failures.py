@@ -217,5 +217,49 @@ _EXPLANATIONS: Mapping[str, Explain] = {
         f"{where} was killed{_because(pod)}",
         "look for an out-of-memory kill or a hardware fault in the node's log",
     ),
+    Cause.DEVICE_FAILED: lambda pod, where: (
+        f"a GPU of {where} failed{_because(pod)}",
+        "take the node out of service (kubectl cordon) and see its kernel log",
+    ),
+    Cause.HUNG: lambda _pod, where: (
+        f"{where} made no progress within runPolicy.progressDeadlineSeconds",
+        "see the stack in the pod's log on the checkpoint volume, or raise the deadline if the phase is only slow",
+    ),
+    Cause.RENDEZVOUS_FAILED: lambda _pod, where: (
+        f"{where} did not meet the other pods of the job in time",
+        "see that all pods run, that DNS answers, and that a NetworkPolicy lets them reach one another on all ports",
+    ),
+    Cause.COLLECTIVE_FAILED: lambda _pod, where: (
+        f"{where} lost the other pods of the job",
+        "see the pod that ended first; if none did, check the network between the nodes",
+    ),
+    Cause.NON_FINITE: lambda _pod, where: (
+        f"the loss in {where} was not finite",
+        "lower recipe.optimizer.learningRate, lengthen schedule.warmupFraction or set gradientClipNorm",
+    ),
+    Cause.DATA_MISSING: lambda _pod, where: (
+        f"{where} did not find its data set",
+        "check that the claim of the Dataset holds it, and import the Dataset again if it does not",
+    ),
+    Cause.DATA_CORRUPT: lambda _pod, where: (
+        f"{where} found its data set damaged",
+        "delete the folder of this data set version and import the Dataset again",
+    ),
+    Cause.STORAGE_FAILED: lambda _pod, where: (
+        f"{where} could not use a volume",
+        "check that the volume is mounted, writable and healthy; the pod's log names it",
+    ),
+    Cause.CHECKPOINT_MISMATCH: lambda _pod, where: (
+        f"{where} found checkpoints of another run",
+        "put the former recipe back to go on, or give the job another name to train anew",
+    ),
+    Cause.CONFIG_INVALID: lambda _pod, where: (
+        f"{where} was started with variables that it cannot act on",
+        "see the pod's log, and that no podTemplate overrides OARLOCK_ variables",
+    ),
+    Cause.USER_ERROR: lambda _pod, where: (
+        f"{where} ended with an exception",
+        "see the traceback in the pod's log on the checkpoint volume",
+    ),
     Cause.SUPERSEDED: lambda _pod, where: (f"{where} found a later attempt of its job on the volume", _RESUMES),
 }
