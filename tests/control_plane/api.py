@@ -32,7 +32,7 @@ class Api:
 
     def __init__(self, server: str, *, tls: ssl.SSLContext, token: str | None = None) -> None:
         self.server = server
-        self._tls = tls
+        self.tls = tls
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     @classmethod
@@ -44,7 +44,7 @@ class Api:
     def ask(self, method: str, path: str, body: Any = None, *, timeout: float = 10) -> Answer:
         """Send one request and return the answer, whatever its status."""
         url = urlsplit(self.server)
-        connection = http.client.HTTPSConnection(url.netloc, context=self._tls, timeout=timeout)
+        connection = http.client.HTTPSConnection(url.netloc, context=self.tls, timeout=timeout)
         content = "application/merge-patch+json" if method == "PATCH" else "application/json"
         headers = {**self._headers, "Accept": "application/json", "Content-Type": content}
         try:

@@ -56,6 +56,11 @@ def match_shape(shape: str, text: str) -> bool:
     return re.search(r".+?".join(re.escape(part) for part in parts), text, re.DOTALL) is not None
 
 
+def _has_gone_on(fault: Fault, status: Mapping[str, Any]) -> bool:
+    """Say whether a job has started anew already after the failure that a row is about."""
+    return fault.phase == "Restarting" and bool(status.get("restartCount"))
+
+
 def find_difference(fault: Fault, status: Mapping[str, Any]) -> str:
     """Return how the status of a job differs from what a row says; empty if it does not.
 
@@ -65,9 +70,9 @@ def find_difference(fault: Fault, status: Mapping[str, Any]) -> str:
     said += [f"{failure.get('message', '')} ({failure.get('remedy', '')})" for failure in status.get("failures") or ()]
     said += [str(condition.get("message") or "") for condition in status.get("conditions") or ()]
     reasons = {status.get("reason"), *(failure.get("cause") for failure in status.get("failures") or ())}
-    reasons |= {each.get("reason") for each in status.get("conditions") or () if each.get("status") == "False"}
+    reasons |= {each.get("reason") for each in status.get("conditions") or ()}
     differences = {
-        f"phase {fault.phase}": status.get("phase") == fault.phase,
+        f"phase {fault.phase}": status.get("phase") == fault.phase or _has_gone_on(fault, status),
         f"reason {fault.reason}": fault.reason in reasons,
         f"message {fault.message!r}": any(match_shape(fault.message, text) for text in said),
         f"remedy {fault.remedy!r}": any(match_shape(fault.remedy, text) for text in said),
