@@ -25,34 +25,30 @@ _PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "que
 def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
     """Return the whole status that goes with a step."""
     before, generation = job.status, job.observed.object.generation
-    return fit_job_status(
-        _count_goodput(
-            job,
-            before.model_copy(
-                update={
-                    "observed_generation": generation,
-                    "phase": step.phase,
-                    "reason": clip(step.reason, 64),
-                    "message": clip(step.message, MAX_MESSAGE_BYTES),
-                    "conditions": update_conditions(
-                        before.conditions, describe_conditions(job, step), generation=generation, now=job.now
-                    ),
-                    "nodes": 0 if "attempt" in step.changes else job.up,
-                    "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
-                    "queue": None,
-                    "progress": build_progress(job),
-                    "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
-                    **_turn_clock(job, step.phase),
-                    **step.changes,
-                }
+    after = before.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": step.phase,
+            "reason": clip(step.reason, 64),
+            "message": clip(step.message, MAX_MESSAGE_BYTES),
+            "conditions": update_conditions(
+                before.conditions, describe_conditions(job, step), generation=generation, now=job.now
             ),
-        )
+            "nodes": 0 if "attempt" in step.changes else job.up,
+            "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
+            "queue": None,
+            "progress": build_progress(job),
+            "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
+            **_turn_clock(job, step.phase),
+            **step.changes,
+        }
     )
+    return _count_goodput(job, after if before == after else fit_job_status(after))
 
 
 def _count_goodput(job: JobView, after: TrainingJobStatus) -> TrainingJobStatus:
     """Count the time with each write that happens anyway: none is needed for the time alone."""
-    pods, before = (*job.pods.values(), *job.old_pods), job.status
+    pods, before = job.all_pods, job.status
     gpus_per_node = job.run.workers.gpus_per_node if job.run else 0
     held = count_held(pods, at=job.now) * gpus_per_node
     if held == (before.goodput.gpus if before.goodput else 0) and is_same(before, after):
@@ -60,7 +56,7 @@ def _count_goodput(job: JobView, after: TrainingJobStatus) -> TrainingJobStatus:
     goodput = count_goodput(
         before, after, pods=pods, gpus_per_node=gpus_per_node, created=job.observed.object.created, now=job.now
     )
-    return after.model_copy(update={"goodput": goodput})
+    return fit_job_status(after.model_copy(update={"goodput": goodput}))
 
 
 def _turn_clock(job: JobView, phase: JobPhase) -> dict[str, Any]:
