@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from oarlock_operator.clock import ServerClock
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.metrics import Metrics
 
@@ -65,7 +66,8 @@ async def serve(server: ScriptedServer, metrics: Metrics | None = None) -> Async
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    connection = Connection(Configuration(host=f"http://127.0.0.1:{port}"), metrics=metrics or Metrics())
+    configuration = Configuration(host=f"http://127.0.0.1:{port}")
+    connection = Connection(configuration, metrics=metrics or Metrics(), clock=ServerClock())
     try:
         yield connection
     finally:

@@ -65,7 +65,7 @@ async def test_what_nobody_reads_is_left_out_of_pods(server: ScriptedServer, con
 
     (listed,), _ = await watches.list_objects(connection, PODS, namespace=None, labels=None)
 
-    assert listed["spec"] == {"containers": [{"name": "trainer", "ports": []}], "nodeName": "n"}
+    assert listed["spec"] == {"containers": [{"name": "trainer", "ports": [], "resources": {}}], "nodeName": "n"}
     assert "managedFields" not in listed["metadata"]
     assert (listed["kind"], listed["apiVersion"]) == ("Pod", "v1")
 

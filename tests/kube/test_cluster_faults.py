@@ -280,7 +280,7 @@ def ask_doctor(outcome: Outcome, *arguments: str, kubeconfig: Path | None = None
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["image-not-found", "cpus-short", "provisioning-fails"])
+@pytest.mark.parametrize("name", ["cpus-short", "provisioning-fails"])
 def test_doctor_says_what_the_status_says(outcome: Outcome, name: str) -> None:
     [fault] = [fault for fault in CLUSTER_FAULTS if fault.name == name]
 
