@@ -12,7 +12,7 @@ from oarlock_operator.manifests.environment import build_environment
 from oarlock_operator.manifests.metadata import Manifest, Owner, build_labels, build_owner_reference, merge_reserved
 from oarlock_operator.manifests.placement import build_image, build_placement
 from oarlock_operator.manifests.resources import build_resources, whole_cpus
-from oarlock_operator.manifests.security import build_container_security, build_pod_security
+from oarlock_operator.manifests.security import WITHOUT_GPUS, build_container_security, build_pod_security
 from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
 from oarlock_operator.settings import Settings
 
@@ -138,4 +138,5 @@ def _build_variables(
         contract.SCRATCH_DIR_ENV: contract.SCRATCH_MOUNT,
         "HOME": contract.SCRATCH_MOUNT,
         "TMPDIR": contract.SCRATCH_MOUNT,
+        **WITHOUT_GPUS,
     }

@@ -2,6 +2,9 @@
 
 from oarlock_operator.manifests.metadata import Manifest
 
+WITHOUT_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
+"""Variables of a pod that asked for no GPU: many images ask the runtime for all GPUs of the node by this variable."""
+
 
 def build_pod_security(user: int) -> Manifest:
     """Return the pod's security context for a user that is also its group; 0: the platform assigns one, which is not root.

@@ -19,7 +19,7 @@ from oarlock_operator.manifests.metadata import (
 from oarlock_operator.manifests.placement import build_image, build_placement
 from oarlock_operator.manifests.queues import build_queue_annotations, build_queue_labels
 from oarlock_operator.manifests.resources import build_resources, whole_cpus
-from oarlock_operator.manifests.security import build_container_security, build_pod_security
+from oarlock_operator.manifests.security import WITHOUT_GPUS, build_container_security, build_pod_security
 from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
 
 KILL_MARGIN_SECONDS = 15
@@ -161,4 +161,5 @@ def _build_variables(
         contract.SCRATCH_DIR_ENV: contract.SCRATCH_MOUNT,
         "HOME": contract.SCRATCH_MOUNT,
         "TMPDIR": contract.SCRATCH_MOUNT,
+        **({} if workers.gpus_per_node else WITHOUT_GPUS),
     }
