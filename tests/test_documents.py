@@ -30,6 +30,7 @@ RUN_ELSEWHERE = {
     "make images": "needs a container engine; hadolint reads the Dockerfile in `make check`",
     "oarlock run photos/": "tests/cli",
     "oarlock run examples/mnist/": "tests/cli",
+    "oarlock doctor digits-lenet": "tests/cli and tests/kube, with jobs of theirs",
     "helm install": "tests/chart",
     "kubectl apply": "tests/kube",
     "kubectl get": "tests/kube",
