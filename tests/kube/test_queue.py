@@ -116,6 +116,8 @@ def test_higher_priority_preempts_a_lower_job_which_goes_on_afterwards(cluster: 
     scene.end_pod(pod, step=94, steps=94)
 
     assert attempt_of(cluster.wait_for_pod("low")) == 1
+    _, metrics = cluster.operator.ask(cluster.operator.metrics_port, "/metrics")
+    assert "oarlock_operator_queue_preemptions_total 1.0" in metrics
     assert scene.status("low").get("restartCount", 0) == 0
 
 
