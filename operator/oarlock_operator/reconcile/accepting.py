@@ -135,7 +135,12 @@ def _read_task(dataset: ObservedDataset) -> Task:
 def _find_unshared_claim(job: JobView, run: Run) -> Iterator[Finding]:
     """Find a claim that an earlier job of this name left behind, made for one node."""
     claim = job.observed.claims.get(run.checkpoints.claim)
-    if claim is None or not run.checkpoints.created or run.workers.most_nodes == 1 or is_leaving(claim, owner=job.owner):
+    if (
+        claim is None
+        or not run.checkpoints.created
+        or run.workers.most_nodes == 1
+        or is_leaving(claim, owner=job.owner)
+    ):
         return
     if claim.access_modes and AccessMode.READ_WRITE_MANY not in claim.access_modes:
         yield Finding(
