@@ -11,7 +11,7 @@ MEETING_FAULTS: tuple[Fault, ...] = (
         injected="a name that does not exist",
         phase="Rendezvous", reason="RendezvousNameUnknown",
         message="Rendezvous 1 of 2: waiting for node rank 1 (pod <pod> on node <node>). Rank 1 finds no address for"
-        " r0-a0.nowhere.invalid:29400",
+        " r0-a0.nowhere.invalid:<port>",
         remedy="Check that DNS answers in this namespace, that no NetworkPolicy forbids port 53, and that the job's Service exists",
         answer=Answer.WAITS, test=_TEST,
     ),

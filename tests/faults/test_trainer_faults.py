@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from faults.fault import Fault, find_difference
-from faults.fault_pods import Gang, Scene
+from faults.fault_pods import Gang, Scene, take_port
 from faults.fault_volumes import make_small_scene, make_volume_scenes, memory_limit, mounted_volume
 from faults.trainer_faults import TRAINER_FAULTS
 
 _SECONDS = 30.0
-_PATIENCE_SECONDS = 240.0
+_PATIENCE_SECONDS = 150.0
 _HUNG = 8
 _MEMORY = 128 * 1024 * 1024
 
@@ -48,7 +48,8 @@ SCENES: dict[str, Scene] = {
     "ranks-wait-for-each-other": Scene(nodes={0: "everybody-waits", 1: "everybody-waits"}, deadline=_HUNG),
     "torchrun-hung": Scene(nodes={0: "launcher-hangs"}, deadline=_HUNG),
     "name-unknown": Scene(
-        nodes={0: "wait-for-ever", 1: "wait-for-ever"}, variables={"RENDEZVOUS_ENDPOINT": "r0-a0.nowhere.invalid:29400"}
+        nodes={0: "wait-for-ever", 1: "wait-for-ever"},
+        variables={"RENDEZVOUS_ENDPOINT": f"r0-a0.nowhere.invalid:{take_port()}"},
     ),
     "node-zero-not-listening": Scene(nodes={0: "launcher-hangs", 1: "wait-for-ever"}),
     "node-silent": Scene(nodes={0: "wait-for-ever", 1: "wait-for-ever"}, of=3),
