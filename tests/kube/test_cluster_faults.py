@@ -16,7 +16,7 @@ import pytest
 from faults.adverse_servers import ThrottlingProxy, Webhook
 from faults.cluster_faults import CLUSTER_FAULTS
 from faults.fault import Fault, find_difference, match_shape
-from faults.injections import INJECTIONS, count_pods, names_to_act
+from faults.injections import INJECTIONS, SCHEDULING, count_pods, names_to_act
 from faults.stage import Stage, dump
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
@@ -52,6 +52,8 @@ class Outcome:
     stage: Stage
     named: dict[str, float] = field(default_factory=dict)
     """Seconds from the injection of a fault until the status named it."""
+    placeless: set[str] = field(default_factory=set)
+    """Faults whose pods have come, and wait for a node."""
     last: dict[str, Object] = field(default_factory=dict)
     """The last status of each job."""
 
@@ -187,8 +189,12 @@ def always(do: Callable[[], None], *, every: float = 0.2) -> Iterator[None]:
 
 
 def look(outcome: Outcome) -> None:
-    statuses, now = outcome.stage.statuses(), time.monotonic()
-    injected = dict(outcome.stage.injected)
+    stage = outcome.stage
+    for name in stage.pods_by_job().keys() & SCHEDULING.keys() - outcome.placeless:
+        # That a pod finds no node is no fault before there is one: the jobs come in one burst.
+        outcome.placeless.add(name)
+        stage.injected[name] = time.monotonic()
+    statuses, now, injected = stage.statuses(), time.monotonic(), dict(stage.injected)
     for fault in CLUSTER_FAULTS:
         if fault.name in outcome.named or fault.name not in injected:
             continue
