@@ -1,7 +1,7 @@
 """A node that runs nothing: it binds every pod to itself and moves phases, in a process whose cost is measured apart.
 
 `python fake_node.py KUBECONFIG FOLDER`. Imports end well at once. Pods begin to run after SIGUSR1 and end well after SIGUSR2,
-so that a burst of creations has the machine to itself.
+so that a burst of creations has the machine to itself; those that are seen after SIGUSR2 wait for the next SIGUSR1.
 """
 
 import asyncio
@@ -37,12 +37,21 @@ class FakeNode(KubernetesNode):
         api = await RawApi.open(self._kubeconfig)
         await self._register(api)
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGUSR1, self.runs.set)
-        loop.add_signal_handler(signal.SIGUSR2, self.ends.set)
+        loop.add_signal_handler(signal.SIGUSR1, self.run_all)
+        loop.add_signal_handler(signal.SIGUSR2, self.end_all)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._show_life(api))
             group.create_task(self._take_pods(api, group))
             (self.folder / READY).touch()
+
+    def run_all(self) -> None:
+        """Run the pods that are there, and those that come, until `end_all`."""
+        self.runs.set()
+
+    def end_all(self) -> None:
+        """End the pods that were seen so far, and have later ones wait anew."""
+        self.ends.set()
+        self.runs, self.ends = asyncio.Event(), asyncio.Event()
 
     async def _take_pods(self, api: RawApi, group: asyncio.TaskGroup) -> None:
         seen: set[str] = set()
@@ -55,16 +64,17 @@ class FakeNode(KubernetesNode):
 
     async def _live(self, api: RawApi, pod: "Shown", slots: asyncio.Semaphore) -> None:
         """Take one pod through its phases."""
+        runs, ends = self.runs, self.ends
         try:
             if not pod.is_import:
-                await self.runs.wait()
+                await runs.wait()
             async with slots:
                 target = {"target": {"apiVersion": "v1", "kind": "Node", "name": NAME}, "metadata": {"name": pod.name}}
                 with contextlib.suppress(RefusedRequestError):  # bound already, by a request whose answer did not come
                     await api.ask("POST", f"{pod.path}/binding", target)
                 await api.ask("PATCH", f"{pod.path}/status", {"status": pod.build_running()})
             if not pod.is_import:
-                await self.ends.wait()
+                await ends.wait()
             async with slots:
                 await api.ask("PATCH", f"{pod.path}/status", {"status": pod.build_ended()})
         except RefusedRequestError as error:

@@ -18,7 +18,7 @@ from kube_node.raw_api import RawApi
 from scaling import manifests
 from scaling.bursts import Burst, PodWatch, run_burst
 from scaling.fake_node import READY
-from scaling.meters import AuditLog, Meter, read_cpu_seconds, read_memory
+from scaling.meters import AuditLog, Meter, read_memory
 
 from control_plane.components import APISERVER, CONTROLLER_MANAGER, ETCD
 from control_plane.processes import Process
@@ -74,6 +74,7 @@ class Bench:
         self.pause = min(1.0, options.jobs / 200)
         self.api: RawApi
         self.watch: PodWatch
+        self.node: Process
         self.operator = OperatorProcess(control_plane.kubeconfig, folder / "operator", settings=SHIPPED)
 
     async def run(self) -> Result:
@@ -84,9 +85,10 @@ class Bench:
             for namespace in (NAMESPACE, JOB_NAMESPACE):
                 await asyncio.to_thread(self.control_plane.create_namespace, namespace)
             await asyncio.to_thread(self.operator.start)
-            await self._prepare_data()
-            await self._measure_idle()
-            await self._take_turns()
+            async with self._node() as self.node:
+                await self._prepare_data()
+                await self._measure_idle()
+                await self._take_turns()
         finally:
             await asyncio.to_thread(self.operator.stop)
             await self.watch.close()
@@ -119,7 +121,7 @@ class Bench:
     @property
     def _pids(self) -> dict[str, int]:
         pids = self.control_plane.pids
-        own = {"operator": self.operator.pid, "bench": os.getpid()}
+        own = {"operator": self.operator.pid, "bench": os.getpid(), "fake node": self.node.pid or 0}
         return {name: pids[name] for name in (APISERVER, ETCD, CONTROLLER_MANAGER)} | own
 
     async def _prepare_data(self) -> None:
@@ -152,36 +154,33 @@ class Bench:
         print(f"{kind}: {len(burst.groups)}", file=sys.stderr, flush=True)
         self.audit.take()
         meter = Meter(self._pids)
-        async with contextlib.AsyncExitStack() as stack:
-            node = await stack.enter_async_context(self._node()) if self.options.node_from_start else None
-            if node:
-                node.signal(signal.SIGUSR1)
-            timeline = await run_burst(self.api, self.watch, namespace, burst, patience=self.options.patience)
-            outcome = Outcome(
-                kind=kind,
-                seconds=timeline.list_seconds(),
-                spread=timeline.spread,
-                burst_cpu=meter.take(),
-                memory=read_memory(self.operator.pid),
-                groups=len(burst.groups),
-            )
-            self.result.outcomes.append(outcome)
-            node = node or await stack.enter_async_context(self._node())
-            await self._live(node, namespace, burst, kind)
-            outcome.life_cpu = meter.take() | {"fake node": read_cpu_seconds(node.pid or 0)}
+        if self.options.node_from_start:
+            self.node.signal(signal.SIGUSR1)
+        timeline = await run_burst(self.api, self.watch, namespace, burst, patience=self.options.patience)
+        outcome = Outcome(
+            kind=kind,
+            seconds=timeline.list_seconds(),
+            spread=timeline.spread,
+            burst_cpu=meter.take(),
+            memory=read_memory(self.operator.pid),
+            groups=len(burst.groups),
+        )
+        self.result.outcomes.append(outcome)
+        await self._live(namespace, burst, kind)
+        outcome.life_cpu = meter.take()
         await asyncio.sleep(AUDIT_SECONDS)
         outcome.calls = self.audit.take()
         outcome.memory = (outcome.memory[0], read_memory(self.operator.pid)[1])
 
-    async def _live(self, node: Process, namespace: str, burst: Burst, kind: str) -> None:
+    async def _live(self, namespace: str, burst: Burst, kind: str) -> None:
         """Let all pods run, and then end."""
-        node.signal(signal.SIGUSR1)
+        self.node.signal(signal.SIGUSR1)
         names = {item["metadata"]["name"] for items in burst.groups.values() for item in items}
         pods = len(burst.groups) * burst.pods
         await self._wait(lambda: self._count_pods(namespace, names, "Running", pods), "not all pods run")
         if kind == "full":
             self.result.loaded_idle_cpu = await self._measure_rest()
-        node.signal(signal.SIGUSR2)
+        self.node.signal(signal.SIGUSR2)
         path = burst.path.format(namespace=namespace)
         await self._wait(lambda: self._have_ended(path, names), "not all jobs have ended")
 
