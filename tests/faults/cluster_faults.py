@@ -24,7 +24,6 @@ def _rows(topic: str, phase: str, answer: Answer, rows: tuple[Row, ...]) -> Iter
             remedy=remedy,
             answer=answer,
             test=_INJECTIONS,
-            clock="30 s without an answer" if name == "trainer-silent" else "",
         )
 
 

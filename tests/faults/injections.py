@@ -83,10 +83,18 @@ def _delete_claim(stage: Stage, pods: list[Object]) -> None:
 
 
 def _lose_volume(stage: Stage, pods: list[Object]) -> None:
-    claim = stage.api.get(stage.path("persistentvolumeclaims", f"{_job_of(pods)}-checkpoints"))
-    volume = f"/api/v1/persistentvolumes/{claim['spec']['volumeName']}"
-    stage.api.delete(volume)
-    stage.api.ask("PATCH", volume, {"metadata": {"finalizers": None}})
+    """Remove the volume, until the volume controller has noticed."""
+    path = stage.path("persistentvolumeclaims", f"{_job_of(pods)}-checkpoints")
+    volume = f"/api/v1/persistentvolumes/{stage.api.get(path)['spec']['volumeName']}"
+
+    def is_lost() -> bool:
+        stage.api.ask("DELETE", volume)
+        stage.api.ask(
+            "PATCH", volume, {"metadata": {"finalizers": None}}
+        )  # it is protected while a claim is bound to it
+        return bool(stage.api.get(path)["status"].get("phase") == "Lost")
+
+    stage.scene.wait_for(is_lost, "the volume stays")
 
 
 def _job_of(pods: list[Object]) -> str:

@@ -153,7 +153,7 @@ def test_one_missed_answer_says_nothing_yet_when_the_trainer_is_busy() -> None:
     planned = plan(silent)
 
     assert planned.status is None
-    assert planned.wake_at == NOW + 25
+    assert planned.wake_at == NOW + 15
 
 
 def test_phase_stays_when_the_operator_has_just_begun_to_look() -> None:

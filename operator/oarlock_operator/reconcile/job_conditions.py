@@ -12,7 +12,7 @@ from oarlock_operator.reconcile.hazards import describe_hazards
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
-SILENCE_SECONDS = 30.0
+SILENCE_SECONDS = 20.0
 """Seconds without an answer after which progress counts as unknown."""
 
 
