@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from faults.fault import Answer, Fault
 
 _INJECTIONS = "faults/injections.py"
+_CLOCKS = {"trainer-silent": "20 s without an answer, and at most 30 s more, as for all progress"}
 _RESUMES = "training resumes by itself from the last checkpoint"
 
 Row = tuple[str, str, str, str, str, str]
@@ -24,6 +25,7 @@ def _rows(topic: str, phase: str, answer: Answer, rows: tuple[Row, ...]) -> Iter
             remedy=remedy,
             answer=answer,
             test=_INJECTIONS,
+            clock=_CLOCKS.get(name, ""),
         )
 
 
