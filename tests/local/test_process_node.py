@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -26,7 +25,7 @@ from local.local_scene import (
 )
 
 from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
-from oarlock_api.contract import DATA_DIR_ENV, RENDEZVOUS_ENDPOINT_ENV, TERMINATION_LOG_ENV
+from oarlock_api.contract import DATA_DIR_ENV, TERMINATION_LOG_ENV
 from oarlock_operator.cluster.port import UnavailableError
 
 
@@ -307,20 +306,6 @@ def _reference(pod: dict[str, object]) -> object:
     return reference_to(pod)
 
 
-async def test_second_pod_finds_the_first_when_they_meet(tmp_path: Path) -> None:
-    env = [{"name": RENDEZVOUS_ENDPOINT_ENV, "value": "r0-a0.job-1234:29400"}]
-    async with open_scene(tmp_path) as scene:
-        second = await scene.create(make_pod(f"echo ${RENDEZVOUS_ENDPOINT_ENV}", name="second", env=env))
-        await asyncio.sleep(0.3)
-        assert container_state(await scene.cluster.get(second)) == {"waiting": {"reason": "ContainerCreating"}}
-        first = await scene.create(make_pod("sleep 1000", name="first", hostname="r0-a0", subdomain="job-1234"))
-        host = await scene.wait(first, is_running)
-        ended = await scene.wait(second, lambda pod: pod["status"]["phase"] == "Succeeded")
-
-        assert scene.log(second).strip() == f"{host['status']['podIP']}:29400"
-        assert ended["status"]["podIP"] != host["status"]["podIP"]
-
-
 async def test_gpus_are_given_to_one_pod_at_a_time_when_pods_ask_for_them(tmp_path: Path) -> None:
     container = {"resources": {"limits": {"nvidia.com/gpu": 2}}}
     async with open_scene(tmp_path, gpus=("0", "1", "2")) as scene:
@@ -402,18 +387,3 @@ async def test_pod_writes_to_its_volumes_alone_when_its_root_is_read_only(tmp_pa
         assert scene.log(reference) == "meow" + "kept out\n" * 4 + "y\n"
     assert (images / "cat.txt").read_text() == "meow"
     assert not (tmp_path / "outside").exists()
-
-
-async def test_pod_that_meets_nobody_runs_when_the_meeting_port_is_taken(tmp_path: Path) -> None:
-    env = [{"name": RENDEZVOUS_ENDPOINT_ENV, "value": "localhost:29400"}]
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):  # somebody else has it, which is as good
-            taken.bind(("0.0.0.0", 29400))
-            taken.listen()
-        async with open_scene(tmp_path) as scene:
-            alone = await scene.run("true")
-            meeting = await scene.run("true", name="meeting", env=env)
-
-            assert alone["status"]["phase"] == "Succeeded"
-            assert "29400 free: some program listens on all of them" in meeting["status"]["message"]

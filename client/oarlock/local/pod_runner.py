@@ -23,6 +23,7 @@ from oarlock.local.environment import (
     translate_paths,
 )
 from oarlock.local.full_disks import is_full
+from oarlock.local.meeting import derive_port, is_named, list_ports
 from oarlock.local.mounts import UnsupportedVolumeError, list_writable, prepare_mounts
 from oarlock.local.node_port import NodePort, Pod
 from oarlock.local.pod_status import (
@@ -147,7 +148,7 @@ class PodRunner:
     async def _run_command(self) -> dict[str, Any]:
         container = _check_supported(self._pod)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._address = self._tools.addresses.take((self._tools.status_port, *_list_meeting_ports(container)))
+        self._address = self._tools.addresses.take((self._tools.status_port, *list_ports(self._pod)))
         await self._write_status(
             build_waiting_status(self._pod, now=self._tools.clock(), reason="ContainerCreating", address=self._address)
         )
@@ -228,14 +229,13 @@ class PodRunner:
 
     async def _resolve_endpoint(self, endpoint: str) -> str:
         """Put an address in the place of a name that only a cluster's DNS knows."""
-        host, port = split_endpoint(endpoint)
-        hostname, _, subdomain = host.partition(".")
-        if not subdomain or subdomain.replace(".", "").isdigit():
+        if not is_named(endpoint):
             return endpoint
+        hostname, _, subdomain = split_endpoint(endpoint)[0].partition(".")
         namespace = self._pod["metadata"]["namespace"]
         while (address := await self._tools.port.find_address(namespace, hostname, subdomain.split(".")[0])) is None:
             await self._pause()
-        return f"{address}:{port}"
+        return f"{address}:{derive_port(endpoint)}"
 
     async def _pause(self) -> None:
         """Wait a moment before something is tried again.
@@ -318,12 +318,6 @@ def _check_supported(pod: Pod) -> Mapping[str, Any]:
 def _localise_program(command: list[str]) -> list[str]:
     """Let `python` be the interpreter of this installation."""
     return [sys.executable, *command[1:]] if command[0] in ("python", "python3") else command
-
-
-def _list_meeting_ports(container: Mapping[str, Any]) -> list[int]:
-    """Return the port at which the pods of several nodes meet; none for a pod that meets nobody."""
-    endpoints = [e.get("value") for e in container.get("env", ()) if e["name"] == RENDEZVOUS_ENDPOINT_ENV]
-    return [int(split_endpoint(endpoint)[1]) for endpoint in endpoints if endpoint]
 
 
 def _count_devices(container: Mapping[str, Any]) -> int:
