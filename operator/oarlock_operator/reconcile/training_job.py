@@ -9,7 +9,7 @@ from oarlock_operator.reconcile.excluding import lift_exclusions
 from oarlock_operator.reconcile.finishing import rest, succeed
 from oarlock_operator.reconcile.following import follow
 from oarlock_operator.reconcile.hazards import restore_service
-from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only
+from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only, is_same
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedJob
 from oarlock_operator.reconcile.plans import Deletion, EventNote, Plan, Reference
@@ -76,7 +76,7 @@ def keep_unreadable(job: JobView) -> tuple[JobView, JobStep]:
 def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     """Turn a step into a plan, or into the question whether what it rests on is true."""
     status = build_job_status(job, step)
-    is_new = status.to_wire() != observed.status.to_wire()
+    is_new = not is_same(observed.status, status)
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
     if (step.confirm or step.delete or step.delete_job or unguarded) and not observed.confirmed:
@@ -85,7 +85,7 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     return Plan(
         status=status if is_new else None,
         urgent=bool(step.create or step.delete or step.delete_job or events)
-        or not is_progress_only(observed.status, status),
+        or (is_new and not is_progress_only(observed.status, status)),
         delete=_list_deletions(job, step),
         create=step.create,
         events=events,
