@@ -1,9 +1,9 @@
 import multiprocessing
-import os
 from pathlib import Path
 
 import pytest
-from checkpointing.tiny_runs import list_steps, make_checkpointer, make_state, one_gloo_rank, save_now, train_step
+from checkpointing.replacements import replace_and_die, save_with_metric
+from checkpointing.tiny_runs import list_steps, make_checkpointer, make_state, save_now, train_step
 
 from oarlock_api.v1alpha1.training_job import CheckpointInterval
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
@@ -25,14 +25,6 @@ def checkpoints(tmp_path: Path) -> Path:
     train_step(state)
     save_now(make_checkpointer(tmp_path), state)
     return tmp_path / "checkpoints"
-
-
-def save_with_metric(checkpoints: Path, *, attempt: int = 1) -> TrainingState:
-    checkpointer, state = make_checkpointer(checkpoints.parent, attempt=attempt), make_state()
-    checkpointer.load_latest(state)
-    state.counters["validatedStep"] = 1.0
-    save_now(checkpointer, state, metric=0.5)
-    return state
 
 
 def load(checkpoints: Path, *, attempt: int) -> tuple[TrainingState, Manifest]:
@@ -68,7 +60,7 @@ def test_the_step_is_never_lost_when_the_replacement_breaks_off_at_a_rename(
 ) -> None:
     """The process ends without a word just before one of its renames: of metadata, manifest, the old folder, the new one."""
     # A fork of this process would lack the threads of its gloo group: the child comes from a process without any.
-    child = _FORKSERVER.Process(target=_replace_and_die, args=(checkpoints, last_rename))
+    child = _FORKSERVER.Process(target=replace_and_die, args=(checkpoints, last_rename))
     child.start()
     child.join()
     code = child.exitcode
@@ -79,24 +71,6 @@ def test_the_step_is_never_lost_when_the_replacement_breaks_off_at_a_rename(
     assert find_damage(checkpoints / STEP) == ""
     assert state.position > 0
     assert [path.name for path in checkpoints.iterdir()] == [STEP]
-
-
-def _replace_and_die(checkpoints: Path, last_rename: int) -> None:
-    with one_gloo_rank():
-        _die_before_rename(last_rename)
-        save_with_metric(checkpoints)
-    os._exit(7)
-
-
-def _die_before_rename(number: int) -> None:
-    rename, renames = Path.rename, iter(range(99))
-
-    def die_or_rename(path: Path, target: Path) -> Path:
-        if "checkpoints" in str(path) and next(renames) == number:
-            os._exit(9)
-        return rename(path, target)
-
-    Path.rename = die_or_rename  # type: ignore[method-assign]  # in a process that ends soon
 
 
 def test_a_zombie_leaves_the_later_attempts_replacement_alone(checkpoints: Path) -> None:
