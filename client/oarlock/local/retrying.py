@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from oarlock.local.pod_status import format_time
+from oarlock_operator.policy.backoff import MAX_DELAY_SECONDS
 
 Status = dict[str, Any]
 
 _VERDICT = frozenset({"phase", "phaseSince", "reason", "message", "completionTime", "retryAfter", "resumeFloor"})
 _LAST_CONDITIONS = frozenset({"Complete", "Failed"})
-_PUT_OFF_SECONDS = 100 * 365 * 86_400.0
-"""Longer than anybody waits: what is put off begins when the client says so."""
 
 
 def reopen_job(status: Mapping[str, Any]) -> Status:
@@ -34,7 +33,8 @@ def put_off_import(status: Mapping[str, Any], *, now: float) -> Status:
         "reason": "Stopped",
         "message": "the import was stopped; it goes on when it is run again",
         "attempt": status.get("attempt", 0) + 1,
-        "retryAfter": format_time(now + _PUT_OFF_SECONDS),
+        # As long as an attempt can be put off; until then nobody plans any more, and the next run takes it up at once.
+        "retryAfter": format_time(now + MAX_DELAY_SECONDS),
     }
 
 
