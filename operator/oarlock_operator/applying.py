@@ -61,8 +61,9 @@ class Applier:
         version = gathered.observed.object.resource_version
         version, deferred = await self._write_status(key, gathered, plan, version)
         if plan.finalizers is not None and tuple(plan.finalizers) != gathered.observed.object.finalizers:
+            asked = self.gatherer.store.mark(key.kind)
             written = await self.cluster.write_finalizers(key, resource_version=version, finalizers=plan.finalizers)
-            self._adopt_own(key, written)
+            self._adopt_own(key, written, asked=asked)
         await self._each(plan.delete, self._delete)
         await self._create_all(key, plan.create)
         for note in plan.events:
@@ -87,6 +88,7 @@ class Applier:
         if deferred is not None:
             self.metrics.count_status_write(kind=key.kind, result="deferred")
             return version, deferred
+        asked = self.gatherer.store.mark(key.kind)
         try:
             written = await self.cluster.write_status(key, resource_version=version, status=status)
         except ConflictError:
@@ -94,14 +96,14 @@ class Applier:
             raise
         self.metrics.count_status_write(kind=key.kind, result="written")
         self.budget.note_write(key)
-        self._adopt_own(key, written)
+        self._adopt_own(key, written, asked=asked)
         missing = find_missing(status, written.get("status"), path="status")
         if missing:
             raise PrunedStatusError(key, missing)
         return str(written["metadata"]["resourceVersion"]), None
 
-    def _adopt_own(self, key: Reference, written: Object) -> None:
-        self.gatherer.store.adopt({**written, "kind": key.kind})
+    def _adopt_own(self, key: Reference, written: Object, *, asked: int) -> None:
+        self.gatherer.store.adopt({**written, "kind": key.kind}, asked=asked)
 
     async def _delete(self, deletion: Deletion) -> None:
         try:
@@ -121,6 +123,7 @@ class Applier:
 
     async def _create(self, key: Reference, manifest: Object) -> bool:
         reference = refer_to(manifest)
+        asked = self.gatherer.store.mark(reference.kind)
         try:
             made = await self.cluster.create(manifest)
         except AlreadyExistsError:
@@ -134,7 +137,7 @@ class Applier:
                 self._note_refusal(key, reference, error)  # the server lives, so that it can be told of in the status
             raise
         _log.info("created %s", describe(reference))
-        self._settle(key, {**made, "kind": reference.kind})
+        self._settle(key, {**made, "kind": reference.kind}, asked=asked)
         return True
 
     def _note_refusal(self, key: Reference, reference: Reference, error: ClusterError) -> None:
@@ -143,34 +146,36 @@ class Applier:
 
     async def _meet(self, key: Reference, manifest: Object, reference: Reference) -> bool:
         """There is an object of that name: find out whether it is the very one that was to be created."""
+        asked = self.gatherer.store.mark(reference.kind)
         try:
             live = {**await self.cluster.get(reference), "kind": reference.kind}
         except NotFoundError:
             return False  # it was just going away: the next plan asks again
         if is_same_child(manifest, live):
-            self._settle(key, live)
+            self._settle(key, live, asked=asked)
             return True
         _log.warning("%s is there already and was not made for this run of %s", describe(reference), describe(key))
         if is_managed(live):
-            self.gatherer.store.adopt(live)
+            self.gatherer.store.adopt(live, asked=asked)
         self.gatherer.reads.note_stranger(key, live)
         return False
 
-    def _settle(self, key: Reference, live: Object) -> None:
+    def _settle(self, key: Reference, live: Object, *, asked: int) -> None:
         self.gatherer.refusals.get(key, {}).pop(live["metadata"]["name"], None)
-        self.gatherer.store.adopt(live)
+        self.gatherer.store.adopt(live, asked=asked)
 
     async def _read_live(self, reference: Reference, key: Reference | None) -> None:
         store, reads = self.gatherer.store, self.gatherer.reads
+        asked = store.mark(reference.kind)
         try:
             live = {**await self.cluster.get(reference), "kind": reference.kind}
         except NotFoundError:
-            store.forget(reference)
+            store.forget(reference, asked=asked)
             if reference.kind == CLAIM:
                 reads.note_absence(reference)
             return
         if is_managed(live) or reference.kind in {*CUSTOM_KINDS, NODE}:
-            store.adopt(live)
+            store.adopt(live, asked=asked)
         elif reference.kind == CLAIM:
             reads.note(live)
         if key and reference.kind == POD and observing.find_owner(live) != (key.kind, key.name):

@@ -199,6 +199,7 @@ class Controller:
             ClusterError, OperatorError.
         """
         for _ in range(_ROUNDS):
+            asked = self.store.mark(key.kind)
             try:
                 return await self._reconcile_once(key)
             except ConflictError:
@@ -206,7 +207,7 @@ class Controller:
             except NotFoundError as error:
                 if error.reference not in {None, key}:
                     raise
-                self.store.forget(key)
+                self.store.forget(key, asked=asked)
         raise UnavailableError("others change the object faster than it can be planned", reference=key)
 
     async def _reconcile_once(self, key: Reference) -> str:
@@ -221,6 +222,8 @@ class Controller:
         if plan.confirm:
             before = gathered.observed.object.resource_version
             await self._applier.read_live([*plan.confirm, *self.store.lost_nodes_of(key)], key=key)
+            if any(doubt.kind != NODE for doubt in self.store.doubts(key)):
+                raise ConflictError("something changed while it was read", reference=key)
             gathered = await self._gatherer.gather(key, confirmed=True)
             if gathered is None:
                 return "gone"

@@ -112,16 +112,21 @@ class Store:
         elif event.object is not None:
             mirror.offer(event.object)
 
-    def adopt(self, raw: Object) -> None:
-        """Take the answer to a request of our own."""
-        if raw["kind"] == NODE:
-            self.nodes.offer(dict(raw))  # nothing of ours is written there, so the watch is always right soon
-        else:
-            self._mirrors[raw["kind"]].adopt(dict(raw))
+    def mark(self, kind: str) -> int:
+        """Return what `adopt` and `forget` need to know of the time at which a request is sent."""
+        return self._mirrors[kind].heard
 
-    def forget(self, reference: Reference) -> None:
-        """Note that a live read did not find an object."""
-        self._mirrors[reference.kind].forget(_name(reference))
+    def adopt(self, raw: Object, *, asked: int) -> None:
+        """Take the answer to a request of our own, sent when `mark` was `asked`."""
+        mirror = self._mirrors[raw["kind"]]
+        if raw["kind"] != NODE:
+            mirror.adopt(dict(raw), asked=asked)
+        elif not mirror.has_heard(Name("", raw["metadata"]["name"]), since=asked):
+            mirror.offer(dict(raw))  # nothing of ours is written there, so the watch is always right soon
+
+    def forget(self, reference: Reference, *, asked: int) -> None:
+        """Note that a live read, sent when `mark` was `asked`, did not find an object."""
+        self._mirrors[reference.kind].forget(_name(reference), asked=asked)
 
     def expect_deletion(self, reference: Reference, uid: str) -> None:
         """Note that the server accepted the deletion of a pod."""

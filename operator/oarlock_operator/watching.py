@@ -98,8 +98,10 @@ class Watching:
         """
         pause = _FIRST_PAUSE
         while True:
+            asked = self._store.mark(kind)
             try:
-                self._store.mirror(kind).introduce(await self._cluster.list(kind, namespace=self._namespace))
+                listed = await self._cluster.list(kind, namespace=self._namespace)
+                self._store.mirror(kind).introduce(listed, asked=asked)
             except RefusedError:
                 raise
             except ClusterError as error:

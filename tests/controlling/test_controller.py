@@ -174,7 +174,7 @@ async def test_deleted_pod_is_a_free_restart_when_the_watch_lost_the_event(world
 
 async def test_pods_are_not_replaced_when_only_the_cache_lost_them(world: World) -> None:
     pods = await world.train(nodes=2)
-    world.controller.store.forget(refer(pods[1]))
+    world.controller.store.forget(refer(pods[1]), asked=world.controller.store.mark("Pod"))
     await world.pass_time(30)
 
     assert world.status()["attempt"] == 0
@@ -200,7 +200,7 @@ async def test_edit_is_obeyed_when_the_watch_brings_it_before_the_operators_own_
 
 async def test_resync_repairs_what_a_watch_never_told(world: World) -> None:
     pods = await world.train()
-    world.controller.store.forget(DATASET)
+    world.controller.store.forget(DATASET, asked=world.controller.store.mark("Dataset"))
     world.cluster.hold_events("Pod", "Dataset")
     world.end_pod(pods[0], step=100, steps=100)
     await world.settle()

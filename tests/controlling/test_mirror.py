@@ -191,3 +191,83 @@ def test_mirror_never_goes_back_and_ends_right_whatever_the_order(seed: int) -> 
     if mirror.doubts:
         mirror.adopt(raw(live))
     assert mirror.get(Name("", "a")) == live
+
+
+def test_answer_is_no_news_when_the_watch_has_brought_what_came_after_it(mirror: Mirror[str]) -> None:
+    asked = mirror.heard
+    mirror.offer(make("created"))
+    mirror.offer(make("changed by another"))
+
+    mirror.adopt(make("created"), asked=asked)
+
+    assert (mirror.get(NAME), mirror.doubts) == ("u1changed by another", set())
+
+
+def test_answer_is_a_doubt_when_the_watch_has_brought_another_version_meanwhile(mirror: Mirror[str]) -> None:
+    mirror.offer(make("first"))
+    asked = mirror.heard
+    mirror.offer(make("second"))
+
+    mirror.adopt(make("third or what was between"), asked=asked)
+
+    assert (mirror.get(NAME), mirror.doubts) == ("u1second", {NAME})
+
+
+def test_object_stays_gone_when_the_answer_comes_after_its_deletion(mirror: Mirror[str]) -> None:
+    asked = mirror.heard
+    mirror.offer(make("created"))
+    mirror.offer_deletion(make("created"))
+
+    mirror.adopt(make("created"), asked=asked)
+    mirror.introduce([make("created")], asked=asked)
+
+    assert NAME not in mirror
+
+
+def test_object_stays_when_it_appears_while_it_was_not_found(mirror: Mirror[str]) -> None:
+    asked = mirror.heard
+    mirror.offer(make("created"))
+
+    mirror.forget(NAME, asked=asked)
+
+    assert (mirror.get(NAME), mirror.doubts) == ("u1created", {NAME})
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_mirror_is_as_new_as_all_it_heard_or_in_doubt_when_answers_are_handled_late(seed: int) -> None:
+    """Requests and their answers overlap with what the watch brings, in every way."""
+    chance = random.Random(seed)
+    mirror: Mirror[int] = Mirror(lambda raw: int(raw["metadata"]["order"]))
+    versions = chance.sample(range(10_000), 80)
+    live, newest = 0, 0
+    backlog: list[int] = []
+    in_flight: list[tuple[int, int]] = []
+
+    def raw(order: int) -> dict[str, object]:
+        return {"metadata": {"name": "a", "uid": "u", "resourceVersion": str(versions[order]), "order": order}}
+
+    mirror.offer(raw(0))
+    for _ in range(60):
+        match chance.choice(["change", "watch", "watch", "read", "write", "answer"]):
+            case "change":
+                live += 1
+                backlog.append(live)
+            case "watch" if backlog:
+                newest = max(newest, backlog[0])
+                mirror.offer(raw(backlog.pop(0)))
+            case "read":
+                in_flight.append((mirror.heard, live))
+            case "write":
+                live += 1
+                backlog.append(live)
+                in_flight.append((mirror.heard, live))
+            case "answer" if in_flight:
+                asked, order = in_flight.pop(chance.randrange(len(in_flight)))
+                newest = max(newest, order)
+                mirror.adopt(raw(order), asked=asked)
+        assert mirror.doubts or mirror.get(Name("", "a")) == newest
+    for order in backlog:
+        mirror.offer(raw(order))
+    if mirror.doubts:
+        mirror.adopt(raw(live), asked=mirror.heard)
+    assert mirror.get(Name("", "a")) == live
