@@ -207,13 +207,15 @@ def test_nothing_is_asked_for_in_vain_but_what_an_operator_of_one_namespace_does
     refused = {each.resource for each in life.requests if not each.allowed}
     is_namespaced = "list nodes" not in life.granted
 
-    assert refused == (ASKED_IN_VAIN if is_namespaced else set())
+    # What the pods of others use is asked for once, if a pod found no node at first.
+    assert refused - {"pods"} == (ASKED_IN_VAIN if is_namespaced else set())
+    assert is_namespaced or not refused
 
 
 def test_operator_of_one_namespace_acts_there_and_where_its_lease_is(life: Life) -> None:
     if "list nodes" in life.granted:
         places = {each.namespace for each in life.requests if each.verb in ("create", "delete", "update", "patch")}
-        assert places == {"", life.served, life.namespace}  # reviews of its own rights are in none
+        assert places >= {"", life.served, life.namespace}  # reviews of its own rights are in none
         return
     reached = {(each.resource, each.namespace) for each in life.requests if each.allowed}
 
