@@ -295,7 +295,7 @@ def _wait_until(is_true: Callable[[], bool], *, seconds: float = 120) -> None:
 
 def _open_watch(kubeconfig: Path) -> http.client.HTTPResponse:
     api = Api.from_kubeconfig(kubeconfig)
-    watch = urllib.request.urlopen(f"{api.server}/api/v1/namespaces?watch=true", context=api._tls, timeout=60)
+    watch = urllib.request.urlopen(f"{api.server}/api/v1/namespaces?watch=true", context=api.tls, timeout=60)
     assert isinstance(watch, http.client.HTTPResponse)
     return watch
 
