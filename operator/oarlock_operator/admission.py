@@ -18,6 +18,7 @@ from oarlock_operator.foreign_pods import ForeignPods
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
 from oarlock_operator.names import KUEUE_GROUP
+from oarlock_operator.policy.abandoned import OVERDUE_SECONDS
 from oarlock_operator.queueing.admit import admit
 from oarlock_operator.queueing.capacity import BUDGET, Capacity, Occupied, build_budget, parse_budget
 from oarlock_operator.queueing.demand import Demand, find_needs
@@ -165,10 +166,13 @@ class Admission:
         if self._off or (self._budget is None and not self._store.nodes.is_listed):
             return
         began, now = time.perf_counter(), self._clock.now()
-        self._grants = {uid: grant for uid, grant in self._grants.items() if grant.until > now}
+        demands = list(self._list_demands())
+        # A job that was suspended meanwhile has given its grant back.
+        listed = {demand.uid for _, demand in demands}
+        self._grants = {uid: each for uid, each in self._grants.items() if each.until > now and uid in listed}
         keys, jobs = {}, []
         bound = self._find_bound()
-        for key, demand in self._list_demands():
+        for key, demand in demands:
             if job := self._build_job(key, demand, bound.get(demand.uid, ())):
                 keys[job.uid] = key
                 jobs.append(job)
@@ -243,7 +247,10 @@ class Admission:
             if not pod.node or pod.phase in _ENDED or not owned.seen.devices or pod.owner_uid in admitted:
                 continue
             node = pod.node if self._budget is None else BUDGET
-            yield Occupied(node=node, needs=owned.seen.devices, until=max(now, pod.delete_by or now))
+            # Of one that nobody ends, nobody knows when its place is free.
+            is_overdue = pod.delete_by is not None and now >= pod.delete_by + OVERDUE_SECONDS
+            until = None if is_overdue else max(now, pod.delete_by or now)
+            yield Occupied(node=node, needs=owned.seen.devices, until=until)
 
     def _deliver(
         self, jobs: list[QueuedJob], keys: dict[str, Reference], verdicts: dict[str, Verdict], *, now: float

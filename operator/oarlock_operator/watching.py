@@ -67,17 +67,19 @@ class Watching:
         Raises:
             RefusedError: we may not watch it, and cannot do without.
         """
-        pause = _FIRST_PAUSE
+        pause, is_allowed = _FIRST_PAUSE, False
         while True:
             began = self._clock.monotonic()
             try:
                 async for event in self._cluster.watch(kind, namespace=self._namespace, labels=labels):
+                    is_allowed = True
                     self.take(kind, event)
             except RefusedError as error:
-                if is_optional:
+                # Servers that start refuse for a moment what they have allowed for days.
+                if is_optional and not is_allowed:
                     _log.warning("goes on without watching %s: %s", kind, error)
                     return
-                if not self._store.mirror(kind).is_listed:
+                if not is_allowed and not self._store.mirror(kind).is_listed:
                     raise
                 self._note_failure(kind, error)
             except ClusterError as error:

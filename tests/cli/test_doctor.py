@@ -70,6 +70,8 @@ def condition(kind: str, status: str, message: str) -> dict[str, str]:
         ({"phase": "Training", "reason": "Stalled", "message": "rank 3 holds up"}, False, "rank 3 holds up"),
         ({"phase": "Training", "conditions": [condition("ClaimsUsable", "False", "claim x is Lost")]}, False, "claim x is Lost"),
         ({"phase": "Training", "conditions": [condition("Valid", "True", "")]}, True, "is Training"),
+        ({"phase": "Queued", "reason": "Waiting", "message": "2nd in the queue"}, True, "2nd in the queue"),
+        ({"phase": "Queued", "reason": "NoSuchNodes", "message": "never fits"}, False, "never fits"),
     ],
 )  # fmt: skip
 def test_verdict_names_state_and_culprit(status: dict[str, Any], is_healthy: bool, says: str) -> None:  # noqa: FBT001

@@ -179,6 +179,19 @@ async def test_suspended_job_leaves_its_place_to_the_next(gpu_world: World) -> N
     assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["second"]
 
 
+async def test_resumed_job_waits_for_its_turn_when_its_place_was_given_away(gpu_world: World) -> None:
+    first = await apply(gpu_world, "first")
+    gpu_world.cluster.edit(first, lambda job: job["spec"]["runPolicy"].update(suspend=True))
+    await let_decide(gpu_world, 2)
+    gpu_world.finish_deletions()
+    await apply(gpu_world, "second")
+    gpu_world.cluster.edit(first, lambda job: job["spec"]["runPolicy"].update(suspend=False))
+    await let_decide(gpu_world, 2)
+
+    assert phase(gpu_world, first) == "Queued"
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in gpu_world.pods()] == ["second"]
+
+
 async def test_job_is_handed_to_kueue_when_it_is_there(gpu_world: World) -> None:
     gpu_world.cluster.groups.add("kueue.x-k8s.io")
     first = await gpu_world.apply_job(name="first", runPolicy=KUEUE)
@@ -225,6 +238,8 @@ async def test_budget_is_kept_where_nodes_cannot_be_seen() -> None:
 
     assert len(world.pods()) == 1
     assert "2 of 6 free in the budget" in world.status(second)["message"]
+    affinity = world.pods()[0]["spec"].get("affinity", {})
+    assert "nodeAffinity" not in affinity, "a budget names no node"
     await world.kill()
 
 

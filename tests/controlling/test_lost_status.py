@@ -97,3 +97,14 @@ async def test_pods_are_removed_when_the_status_of_a_suspended_job_is_lost(world
 
     assert world.pods() == []
     assert world.status()["phase"] == "Suspended"
+
+
+async def test_elastic_job_begins_a_new_attempt_when_its_status_is_lost(world: World) -> None:
+    """Its pods may be fewer than it was frozen with, and some of them scouts: only the status could tell."""
+    workers = {"nodes": 2, "elastic": {"minNodes": 1, "maxNodes": 2}, "gpusPerNode": 0, "processesPerNode": 1}
+    await world.train(nodes=2, workers=workers)
+
+    world.cluster.edit(JOB, lose_status)
+    await world.settle()
+
+    assert world.status()["attempt"] == 1

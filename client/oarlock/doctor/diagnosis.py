@@ -22,6 +22,8 @@ _EXPECTED = frozenset(
 )  # fmt: skip
 """Reasons that every job has for a while."""
 _WELL = frozenset({"Training", "Succeeded", "Suspended", "Queued"})
+_NEVER = frozenset({"NoSuchNodes", "KueueMissing"})
+"""Reasons for which a job would wait in the queue for ever."""
 _VAGUE = frozenset({"ContainerCreating", "PodInitializing"})
 _PROMISES = frozenset({"Valid", "ProgressKnown", "ClaimsUsable", "ServicePresent"})
 """Conditions that mean trouble when they do not hold, whatever the phase."""
@@ -45,7 +47,7 @@ def diagnose(evidence: Evidence) -> Verdict:
         return Verdict(is_healthy=False, headline=f"{title} {said}", hazards=hazards)
     seen = _look_now(evidence) if phase == "Starting" else ""
     is_patient = reason in _EXPECTED and _age(evidence) < PATIENCE_SECONDS
-    is_healthy = (phase in _WELL or is_patient) and not hazards and reason != "Stalled"
+    is_healthy = (phase in _WELL or is_patient) and not hazards and reason not in {"Stalled", *_NEVER}
     why = f" ({reason})" if reason and reason != phase else ""
     said = f": {message}" if message else ""
     if hazards and phase in _WELL:

@@ -26,6 +26,11 @@ class Refused:
     """Whether the server is only busy or ill: then it is asked again all the same, later each time."""
 
 
+def is_busy(refusal: Refusal) -> bool:
+    """Say whether the server has only no time, or is ill: that is no word on what was to be created."""
+    return refusal.status == _TOO_MANY or refusal.status >= _SERVER_ERRORS
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
     reason: str
@@ -99,7 +104,7 @@ def find_refusal(
 
 
 def _judge(kind: str, name: str, refusal: Refusal, *, is_final: bool) -> Refused:
-    is_transient = refusal.status == _TOO_MANY or refusal.status >= _SERVER_ERRORS
+    is_transient = is_busy(refusal)
     reason, remedy = _explain(refusal, is_final=is_final)
     verb = "cannot create now" if is_transient else "refuses"
     again = "" if is_final or is_transient else f"; it is asked again every {RETRY_SECONDS:.0f} s"

@@ -26,13 +26,16 @@ def introduce(job: JobView, step: JobStep) -> JobStep:
 def find_attempt(job: JobView, run: Run) -> int:
     """Return the attempt with which a run begins: beyond that of all pods that the status knows nothing of, or theirs.
 
-    Pods that were built from the very same run train what is wanted, and go on.
+    Pods that were built from the very same run train what is wanted, and go on; those of an elastic job may be of any number,
+    and scouts, which only the lost status could tell.
     """
     own = [pod for pod in job.all_pods if pod.attempt >= 0]
     latest = max((pod.attempt for pod in own), default=-1)
     if latest < job.status.attempt:
         return job.status.attempt
-    is_same = all(pod.run_hash == run.hash and not pod.deleting for pod in own if pod.attempt == latest)
+    is_same = run.workers.elastic is None and all(
+        pod.run_hash == run.hash and not pod.deleting for pod in own if pod.attempt == latest
+    )
     return latest if is_same else latest + 1
 
 

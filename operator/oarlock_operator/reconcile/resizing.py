@@ -12,7 +12,7 @@ from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.scouts import build_scout_pod
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_growth, find_shrink, pays_to_grow
-from oarlock_operator.policy.refusals import find_refusal
+from oarlock_operator.policy.refusals import find_refusal, is_busy
 from oarlock_operator.policy.times import earliest, parse_time
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
@@ -74,7 +74,8 @@ def _find_due_resize(job: JobView) -> Resize | None:
             return None
         sound = [scout for scout in job.scouts if not scout.deleting and scout.node not in job.observed.lost_nodes]
         return find_growth(sound, nodes=job.nodes, wanted=job.wanted, patience=patience)
-    refused = sum(1 for name in job.missing.values() if name in job.observed.refusals)
+    refusals = (job.observed.refusals.get(name) for name in job.missing.values())
+    refused = sum(1 for refusal in refusals if refusal and not is_busy(refusal))
     return find_shrink(
         tuple(job.pods.values()), nodes=job.nodes, refused=refused, elastic=job.elastic, patience=patience
     )

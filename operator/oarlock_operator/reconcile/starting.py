@@ -17,6 +17,7 @@ from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.wait import Wait
 from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
+from oarlock_operator.queueing.capacity import BUDGET
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
@@ -169,5 +170,11 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
             nodes=job.nodes,
             policy=policy,
             excluded=job.excluded,
-            preferred=job.observed.verdict.nodes if job.observed.verdict else (),
+            preferred=_find_preferred(job),
         )
+
+
+def _find_preferred(job: JobView) -> tuple[str, ...]:
+    """Return the nodes on which the queue found room: a budget names none, and a scheduler fails of what is no name."""
+    verdict = job.observed.verdict
+    return tuple(node for node in verdict.nodes if node != BUDGET) if verdict else ()
