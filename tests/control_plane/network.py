@@ -137,11 +137,14 @@ class FlakyNetwork:
         self._connections.clear()
 
     async def _close(self) -> None:
+        self._mode = _Mode.REFUSE
         self._listener.close()
         await self._reset()
-        for task in list(self._tasks):
+        # Also of connections that were just accepted: a task that outlives the loop is an error in somebody else's test.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

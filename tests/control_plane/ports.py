@@ -1,7 +1,7 @@
 """Free ports on the loopback interface that stay free: they lie below the range from which the kernel takes the ports of
 outgoing connections, so a restarted component gets the same one again."""
 
-import random
+import secrets
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +16,8 @@ def pick_free_ports(count: int) -> list[int]:
     ports: list[int] = []
     last = _find_first_outgoing_port() - 1
     for _ in range(_TRIES):
-        port = random.randint(_FIRST, last)
+        # Never from `random`: a test that seeds it would have all processes try the same ports at the same time.
+        port = _FIRST + secrets.randbelow(last + 1 - _FIRST)
         if port not in ports and is_free(port):
             ports.append(port)
         if len(ports) == count:
