@@ -14,6 +14,8 @@ from oarlock_operator.reconcile.observed import ObservedNode, Room
 _log = logging.getLogger(__name__)
 
 _AGE_SECONDS = 20.0
+_REFUSED_AGE_SECONDS = 600.0
+"""Servers that start refuse for a moment what they allow, so that a refusal is not believed for ever."""
 
 
 class Occupancy:
@@ -23,11 +25,10 @@ class Occupancy:
         self._cluster, self._clock = cluster, clock
         self._use: Use | None = None
         self._expires = 0.0
-        self._is_refused = False
 
     async def measure(self, nodes: Iterable[ObservedNode]) -> tuple[Room, ...]:
         """Return the nodes with what is free on them, as far as it may be known."""
-        if self._clock.now() >= self._expires and not self._is_refused:
+        if self._clock.now() >= self._expires:
             self._expires = self._clock.now() + _AGE_SECONDS
             self._use = await self._read()
         return measure_rooms(nodes, self._use)
@@ -36,7 +37,7 @@ class Occupancy:
         try:
             pods = await self._cluster.list("Pod")
         except RefusedError as error:
-            self._is_refused = True
+            self._expires = self._clock.now() + _REFUSED_AGE_SECONDS
             _log.info("what is free on the nodes is not told: %s", error)
             return None
         except ClusterError:

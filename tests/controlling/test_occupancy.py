@@ -58,3 +58,15 @@ async def test_nothing_is_said_to_be_free_where_pods_cannot_be_read(error: Clust
     (room,) = await occupancy.measure([NODE])
 
     assert (room.free, pods.asked) == (None, asked)
+
+
+async def test_refusal_is_not_believed_for_ever() -> None:
+    pods, clock = Pods(error=RefusedError("forbidden")), FakeClock()
+    occupancy = Occupancy(pods, clock)  # type: ignore[arg-type]  # all that is asked of it
+    await occupancy.measure([NODE])
+    pods.error = None
+    await clock.advance(601)
+
+    (room,) = await occupancy.measure([NODE])
+
+    assert room.free == {"cpu": 5.5}

@@ -51,31 +51,13 @@ def build_worker_pod(
         excluded: names of nodes that the pod must not use.
         preferred: names of nodes on which there is room for the pods.
     """
-    workers, template = run.workers, run.workers.pod_template or PodTemplate()
+    template = run.workers.pod_template or PodTemplate()
     mounts = _build_mounts(run)
+    variables = _build_variables(run, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy)
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": names.worker_pod_name(owner.name, owner.uid, attempt=attempt, rank=rank),
-            "namespace": owner.namespace,
-            "labels": merge_reserved(
-                {
-                    **_build_pod_labels(owner, attempt=attempt, rank=rank),
-                    **build_queue_labels(policy.queue, owner=owner, attempt=attempt, nodes=nodes),
-                },
-                template.labels,
-            ),
-            "annotations": merge_reserved(
-                {
-                    names.RUN_HASH_ANNOTATION: run.hash,
-                    names.GRACE_PERIOD_ANNOTATION: str(policy.grace_period_seconds),
-                    **build_queue_annotations(policy.queue, nodes=nodes),
-                },
-                template.annotations,
-            ),
-            "ownerReferences": [build_owner_reference(owner)],
-        },
+        "metadata": _build_metadata(run, template, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy),
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": policy.grace_period_seconds + KILL_MARGIN_SECONDS,
@@ -83,30 +65,9 @@ def build_worker_pod(
             "enableServiceLinks": False,
             "hostname": names.worker_hostname(attempt=attempt, rank=rank),
             "subdomain": names.service_name(owner.name, owner.uid),
-            "securityContext": build_pod_security(workers.user),
+            "securityContext": build_pod_security(run.workers.user),
             **build_placement(template, excluded=excluded, preferred=preferred),
-            "containers": [
-                {
-                    "name": names.TRAINER_CONTAINER,
-                    **build_image(workers.image, template),
-                    "command": ["python", "-m", contract.AGENT_MODULE, "train"],
-                    "env": build_environment(
-                        _build_variables(run, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy),
-                        template,
-                    ),
-                    "ports": [{"name": "status", "containerPort": workers.status_port, "protocol": "TCP"}],
-                    "resources": build_resources(
-                        cpu=workers.cpu,
-                        memory=workers.memory,
-                        gpus=workers.gpus_per_node,
-                        gpu_resource=workers.gpu_resource,
-                    ),
-                    "securityContext": build_container_security(),
-                    "terminationMessagePath": contract.TERMINATION_LOG,
-                    "terminationMessagePolicy": "File",
-                    "volumeMounts": build_volume_mounts(mounts, template),
-                }
-            ],
+            "containers": [_build_container(run, template, mounts=mounts, variables=variables)],
             "volumes": build_volumes(mounts, template),
         },
     }
@@ -115,6 +76,47 @@ def build_worker_pod(
 def format_worker_run(run: Run) -> str:
     """Return the value of OARLOCK_RUN in worker pods."""
     return json.dumps(build_worker_run(run).to_wire(), separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def _build_metadata(
+    run: Run, template: PodTemplate, *, owner: Owner, attempt: int, rank: int, nodes: int, policy: RunPolicy
+) -> Manifest:
+    labels = {
+        **_build_pod_labels(owner, attempt=attempt, rank=rank),
+        **build_queue_labels(policy.queue, owner=owner, attempt=attempt, nodes=nodes),
+    }
+    annotations = {
+        names.RUN_HASH_ANNOTATION: run.hash,
+        names.GRACE_PERIOD_ANNOTATION: str(policy.grace_period_seconds),
+        **build_queue_annotations(policy.queue, nodes=nodes),
+    }
+    return {
+        "name": names.worker_pod_name(owner.name, owner.uid, attempt=attempt, rank=rank),
+        "namespace": owner.namespace,
+        "labels": merge_reserved(labels, template.labels),
+        "annotations": merge_reserved(annotations, template.annotations),
+        "ownerReferences": [build_owner_reference(owner)],
+    }
+
+
+def _build_container(
+    run: Run, template: PodTemplate, *, mounts: Sequence[ClaimMount], variables: Mapping[str, str]
+) -> Manifest:
+    workers = run.workers
+    return {
+        "name": names.TRAINER_CONTAINER,
+        **build_image(workers.image, template),
+        "command": ["python", "-m", contract.AGENT_MODULE, "train"],
+        "env": build_environment(variables, template),
+        "ports": [{"name": "status", "containerPort": workers.status_port, "protocol": "TCP"}],
+        "resources": build_resources(
+            cpu=workers.cpu, memory=workers.memory, gpus=workers.gpus_per_node, gpu_resource=workers.gpu_resource
+        ),
+        "securityContext": build_container_security(),
+        "terminationMessagePath": contract.TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": build_volume_mounts(mounts, template),
+    }
 
 
 def _build_mounts(run: Run) -> list[ClaimMount]:
