@@ -15,6 +15,7 @@ Object = dict[str, Any]
 
 AT_ONCE = 32
 """Requests of the creator that are on the way at the same time."""
+_PODS = "/api/v1/namespaces/{namespace}/pods"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -52,11 +53,14 @@ class Timeline:
 class PodWatch(RawApi):
     """Sees pods by their metadata alone, which costs the watcher little."""
 
-    async def follow(self, namespace: str) -> AsyncIterator[tuple[str, Object]]:
-        path = f"/api/v1/namespaces/{namespace}/pods"
-        listed = await self.ask("GET", path, limit="1")
-        query = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
-        async for event in self._stream(path, query):
+    async def find_version(self, namespace: str) -> str:
+        """Return the version of now: whoever follows from there misses nothing that comes after this answer."""
+        listed = await self.ask("GET", _PODS.format(namespace=namespace), limit="1")
+        return str(listed["metadata"]["resourceVersion"])
+
+    async def follow(self, namespace: str, version: str) -> AsyncIterator[tuple[str, Object]]:
+        query = {"watch": "true", "resourceVersion": version}
+        async for event in self._stream(_PODS.format(namespace=namespace), query):
             yield event["type"], event["object"]
 
     async def _send(self, method: str, path: str, body: Any, query: Mapping[str, str]) -> Any:
@@ -73,28 +77,34 @@ async def run_burst(api: RawApi, watch: PodWatch, namespace: str, burst: Burst, 
 
     Raises:
         TimeoutError: the pods do not come.
+        ConnectionError: the watch ended before.
     """
     timeline = Timeline()
-    watching = asyncio.create_task(_see_pods(watch, namespace, burst, timeline))
+    version = await watch.find_version(namespace)  # before the first object is there
+    watching = asyncio.create_task(_see_pods(watch, namespace, version, burst, timeline))
     try:
-        await asyncio.sleep(0.5)  # the watch stands before the first object is there
+        await asyncio.sleep(0.5)  # the watch stands: its start costs the burst nothing
         await _create_all(api, namespace, burst, timeline)
         async with asyncio.timeout(patience):
             await watching
+    except TimeoutError:
+        wanted = len(burst.groups) * burst.pods
+        raise TimeoutError(f"{timeline.pods} of {wanted} pods were seen in {patience:.0f} s") from None
     finally:
         watching.cancel()
     return timeline
 
 
-async def _see_pods(watch: PodWatch, namespace: str, burst: Burst, timeline: Timeline) -> None:
+async def _see_pods(watch: PodWatch, namespace: str, version: str, burst: Burst, timeline: Timeline) -> None:
     groups = {item["metadata"]["name"]: name for name, items in burst.groups.items() for item in items}
-    async for change, pod in watch.follow(namespace):
+    async for change, pod in watch.follow(namespace, version):
         owners = pod["metadata"].get("ownerReferences") or [{"name": ""}]
         group = groups.get(owners[0]["name"])
         if change == "ADDED" and group is not None:
             timeline.seen[group].append(time.time())
             if timeline.pods >= len(burst.groups) * burst.pods:
                 return
+    raise ConnectionError(f"the watch of pods ended when {timeline.pods} had been seen")
 
 
 async def _create_all(api: RawApi, namespace: str, burst: Burst, timeline: Timeline) -> None:

@@ -85,7 +85,7 @@ class Bench:
             for namespace in (NAMESPACE, JOB_NAMESPACE):
                 await asyncio.to_thread(self.control_plane.create_namespace, namespace)
             await asyncio.to_thread(self.operator.start)
-            async with self._node() as self.node:
+            async with self._node():
                 await self._prepare_data()
                 await self._measure_idle()
                 await self._take_turns()
@@ -129,11 +129,8 @@ class Bench:
         await self.api.ask("POST", "/api/v1/persistentvolumes", volume)
         await self.api.ask("POST", f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims", claim)
         path = f"/apis/oarlock.dev/v1alpha1/namespaces/{NAMESPACE}/datasets"
-        async with self._node():
-            await self.api.ask("POST", path, manifests.build_dataset())
-            await self._wait(
-                lambda: self._has_phase(f"{path}/{manifests.DATASET}", "Ready"), "the Dataset is not Ready"
-            )
+        await self.api.ask("POST", path, manifests.build_dataset())
+        await self._wait(lambda: self._has_phase(f"{path}/{manifests.DATASET}", "Ready"), "the Dataset is not Ready")
 
     async def _has_phase(self, path: str, phase: str) -> bool:
         found = await self.api.ask("GET", path)
@@ -202,24 +199,25 @@ class Bench:
         while not await is_true():
             self.control_plane.check()
             self.operator.check()
+            self.node.check()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what}\n{self.operator.read_log()[-3000:]}")
             await asyncio.sleep(self.pause)
 
     @contextlib.asynccontextmanager
-    async def _node(self) -> AsyncIterator[Process]:
+    async def _node(self) -> AsyncIterator[None]:
         """Have the fake node in the cluster as long as the block lasts."""
         kubeconfig, folder = str(self.control_plane.kubeconfig), str(self.folder)
         command = [sys.executable, str(HERE / "fake_node.py"), kubeconfig, folder]
         paths = os.pathsep.join([str(HERE.parents[1] / "tests"), os.environ.get("PYTHONPATH", "")])
-        node = Process("fake-node", command, self.folder / "node.log", environment={**os.environ, "PYTHONPATH": paths})
-        (self.folder / READY).unlink(missing_ok=True)
-        node.start()
+        environment = {**os.environ, "PYTHONPATH": paths}
+        self.node = Process("fake-node", command, self.folder / "node.log", environment=environment)
+        self.node.start()
         try:
             await self._wait(self._is_node_ready, "the node is not there")
-            yield node
+            yield
         finally:
-            await asyncio.to_thread(node.stop)
+            await asyncio.to_thread(self.node.stop)
 
     async def _is_node_ready(self) -> bool:
         return (self.folder / READY).exists()

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,7 @@ class Pod:
 
     def survivors(self) -> list[psutil.Process]:
         """Return what was ever seen below the agent and still lives."""
-        return [
-            process
-            for process in self._seen.values()
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        ]
+        return [process for process in self._seen.values() if lives(process)]
 
     def record(self) -> TerminationRecord:
         return TerminationRecord.from_wire(json.loads(Path(self.environment[contract.TERMINATION_LOG_ENV]).read_text()))
@@ -123,9 +119,17 @@ class Pod:
     def destroy(self) -> None:
         self.processes()
         for process in [*self._seen.values(), self.agent]:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):  # some end by themselves just now
                 process.send_signal(signal.SIGKILL)
         self.agent.wait()
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs still: one that nobody has waited for yet does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 @contextmanager

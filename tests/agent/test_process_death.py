@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from agent.pods import lives
 
 from oarlock_trainer import process_death
 
@@ -27,7 +28,7 @@ def test_child_is_killed_when_its_parent_is() -> None:
         _wait_until(lambda: child.name() == "sleep")
         parent.send_signal(signal.SIGKILL)
 
-    _wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    _wait_until(lambda: not lives(child))
 
 
 def test_program_never_starts_when_its_parent_is_gone_already() -> None:

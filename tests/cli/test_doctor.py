@@ -157,6 +157,19 @@ def test_missing_job_is_named_with_those_that_there_are(runs: RunsFolder) -> Non
     assert "lenet" in said
 
 
+def test_runs_of_this_folder_are_named_too_when_no_cluster_has_the_job(
+    runs: RunsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    code, said = run("lenat", "--runs", str(runs.root))
+
+    assert code == 1
+    assert "lenat" in said
+    assert "cut-off, lenet" in said
+    assert "kubectl" in said
+
+
 def test_missing_kubectl_is_said(runs: RunsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
 

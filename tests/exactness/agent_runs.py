@@ -1,5 +1,6 @@
 """Whole training runs below a real agent, small enough to be repeated twenty times, and what is left of each to compare."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -158,7 +159,7 @@ class Attempt:
         if kind == "agent":
             return self.agent
         if kind == "torchrun":
-            return next(process for process in self._below.values() if process.ppid() == self.agent.pid)
+            return self.agent.children()[0]
         reading = self.read_rank(rank)
         assert reading is not None, f"rank {rank} has no record"
         return self._below[reading.pid]
@@ -183,7 +184,7 @@ class Attempt:
     def destroy(self) -> None:
         """End whatever is left; a test that failed halfway must leave nothing."""
         for process in [*self._below.values(), *_children(self.agent), self.agent]:
-            if process.is_running():
+            with contextlib.suppress(psutil.NoSuchProcess):  # some end by themselves just now
                 process.send_signal(signal.SIGKILL)
 
 

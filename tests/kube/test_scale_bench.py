@@ -19,7 +19,7 @@ def test_a_small_burst_is_measured_to_the_end(control_plane: ControlPlane, tmp_p
     if control_plane.is_external:
         pytest.skip("NOT RUN: the bench starts a control plane of its own, with an audit log and lifted limits")
     figures = tmp_path / "figures.json"
-    sizes = ("--jobs", "10", "--full", "4", "--rounds", "1", "--idle-seconds", "0.2")
+    sizes = ("--jobs", "10", "--full", "4", "--rounds", "1", "--idle-seconds", "0.2", "--patience", "120")
 
     ended = subprocess.run(
         [sys.executable, str(ROOT / "bench" / "scale.py"), *sizes, "--json", str(figures)],

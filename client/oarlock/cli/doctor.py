@@ -55,15 +55,21 @@ def doctor(request: Request) -> int:
 
 def _read(request: Request) -> Evidence:
     """Read from where the job is: a runs folder that has it goes before a cluster that nobody named."""
-    place = request.place
+    place, here = request.place, _list_jobs(request.runs)
     is_named = any((place.kubeconfig, place.context, place.namespace))
-    if request.is_local or (not is_named and _has_job(request.runs, request.name)):
+    if request.is_local or (not is_named and request.name in here):
         return read_folder(request.name, request.runs)
-    return read_cluster(request.name, place)
+    try:
+        return read_cluster(request.name, place)
+    except (NoSuchJobError, UnreadableError) as error:
+        if is_named or not here:
+            raise
+        # Who has runs in this folder may well have meant one of them.
+        raise UnreadableError(f"{NoSuchJobError(request.name, str(request.runs.root), here)}; and {error}") from None
 
 
-def _has_job(runs: RunsFolder, name: str) -> bool:
-    return any(item["kind"] == "TrainingJob" and item["metadata"]["name"] == name for item in list_known(runs))
+def _list_jobs(runs: RunsFolder) -> list[str]:
+    return [item["metadata"]["name"] for item in list_known(runs) if item["kind"] == "TrainingJob"]
 
 
 def build_report(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:

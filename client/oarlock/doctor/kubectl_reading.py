@@ -54,7 +54,9 @@ def read_cluster(name: str, place: Place) -> Evidence:
 
 def _explain_failure(name: str, place: Place, said: str) -> Exception:
     if "(NotFound)" not in said:
-        return UnreadableError(f"the cluster cannot be asked: {said}. Check --kubeconfig, --context and --namespace")
+        return UnreadableError(
+            f"the cluster cannot be asked: {said.rstrip('.? ')}. Check --kubeconfig, --context and --namespace"
+        )
     where = f"namespace {place.namespace}" if place.namespace else "the namespace of the current context"
     try:
         known = [item["metadata"]["name"] for item in _list(place, "trainingjobs.oarlock.dev")]
