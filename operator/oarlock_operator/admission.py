@@ -173,7 +173,7 @@ class Admission:
         keys, jobs = {}, []
         bound = self._find_bound()
         for key, demand in demands:
-            if job := self._build_job(key, demand, bound.get(demand.uid, ())):
+            if job := self._build_job(key, demand, bound.get(demand.uid, ()), now=now):
                 keys[job.uid] = key
                 jobs.append(job)
         verdicts = await _decide(jobs, await self._measure(jobs), now=now)
@@ -194,11 +194,11 @@ class Admission:
         bound = defaultdict(list)
         for owned in self._store.pods.values():
             pod = owned.seen.pod
-            if pod.node and pod.phase not in _ENDED and owned.seen.devices and not self._store.is_lost(pod.node):
+            if pod.node and not has_left(pod) and owned.seen.devices and not self._store.is_lost(pod.node):
                 bound[pod.owner_uid].append(pod.node)
         return bound
 
-    def _build_job(self, key: Reference, demand: Demand, bound: Sequence[str]) -> QueuedJob | None:
+    def _build_job(self, key: Reference, demand: Demand, bound: Sequence[str], *, now: float) -> QueuedJob | None:
         needs = find_needs(
             gpus=demand.gpus,
             gpu_resource=demand.gpu_resource,
@@ -223,7 +223,7 @@ class Admission:
             pods=len(bound) if demand.is_handed_over else max(wanted, 0 if is_budget else len(bound)),
             least=demand.least,
             needs=needs,
-            placement=Placement() if is_budget else demand.placement,
+            placement=Placement() if is_budget else demand.find_placement(now=now),
             is_admitted=demand.is_admitted or demand.is_handed_over or grant is not None,
             may_be_preempted=not demand.is_handed_over,
             bound=() if is_budget else tuple(bound),
@@ -244,7 +244,7 @@ class Admission:
         now = self._clock.now()
         for owned in self._store.pods.values():
             pod = owned.seen.pod
-            if not pod.node or pod.phase in _ENDED or not owned.seen.devices or pod.owner_uid in admitted:
+            if not pod.node or has_left(pod) or not owned.seen.devices or pod.owner_uid in admitted:
                 continue
             node = pod.node if self._budget is None else BUDGET
             # Of one that nobody ends, nobody knows when its place is free.

@@ -23,6 +23,9 @@ KUEUE_QUEUE_LABEL = f"{KUEUE_GROUP}/queue-name"
 KUEUE_POD_GROUP_LABEL = f"{KUEUE_GROUP}/pod-group-name"
 KUEUE_TOTAL_COUNT_ANNOTATION = f"{KUEUE_GROUP}/pod-group-total-count"
 
+COSCHEDULING_GROUP_LABEL = "scheduling.x-k8s.io/pod-group"
+VOLCANO_GROUP_ANNOTATION = "scheduling.k8s.io/group-name"
+
 IN_USE_FINALIZER = "oarlock.dev/in-use"
 """On a Dataset, and only while an unfinished job refers to it."""
 

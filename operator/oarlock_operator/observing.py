@@ -7,12 +7,13 @@ there; what the pods say themselves goes through `untrusted`.
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from oarlock_operator import names
 from oarlock_operator.plain_text import clean_text
+from oarlock_operator.pod_containers import read_containers, read_message, read_reason
 from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.times import parse_time
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
     ObservedNode,
@@ -26,22 +27,10 @@ from oarlock_operator.untrusted import Identity, read_termination_record
 Object = Mapping[str, Any]
 
 _LONGEST_MESSAGE = 1024
-_LONGEST_REASON = 128
 _LARGEST_NUMBER = 10**6
 _SIGNAL_OFFSET = 128
 """A process that a signal kills ends with this exit code plus the signal."""
 _LARGEST_EXIT_CODE = 255
-
-
-def parse_time(text: str | None) -> float | None:
-    """Return an RFC 3339 time in seconds since 1970, or None if it is none."""
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def observe_object(raw: Object) -> ObservedObject:
@@ -78,11 +67,10 @@ def observe_pod(raw: Object) -> SeenPod:
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     owner, attempt = owner_uid(raw), _number(raw, names.ATTEMPT_LABEL)
     run_hash = (metadata.get("annotations") or {}).get(names.RUN_HASH_ANNOTATION, "")
-    container = _container_status(status)
-    ended = _state(container, "terminated")
+    containers = read_containers(spec, status)
+    ended = containers.ended
     expected = Identity(job_uid=owner, attempt=attempt, run_hash=run_hash)
     said = read_termination_record(ended.get("message") or "", expected=expected)
-    waiting = _waiting(status)
     pod = ObservedPod(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
@@ -90,7 +78,7 @@ def observe_pod(raw: Object) -> SeenPod:
         attempt=attempt,
         rank=_number(raw, names.RANK_LABEL),
         run_hash=run_hash,
-        phase=status.get("phase") or "Pending",
+        phase=containers.phase,
         created=parse_time(metadata.get("creationTimestamp")) or 0.0,
         deleting="deletionTimestamp" in metadata,
         delete_by=parse_time(metadata.get("deletionTimestamp")),
@@ -100,15 +88,17 @@ def observe_pod(raw: Object) -> SeenPod:
         is_gated=_condition(status, "PodScheduled", "False").get("reason") == "SchedulingGated",
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
-        started=parse_time(_state(container, "running").get("startedAt") or ended.get("startedAt")),
-        waiting_reason=_word(waiting),
-        waiting_message=_message(waiting),
-        pod_reason=_word(status),
-        pod_message=_message(status),
-        disruption=_word(_condition(status, "DisruptionTarget", "True")),
+        started=parse_time(containers.running.get("startedAt") or ended.get("startedAt")),
+        waiting_reason=read_reason(containers.waiting),
+        waiting_message=readread_message(containers.waiting),
+        holdup=containers.holdup,
+        lingers=containers.lingers,
+        pod_reason=read_reason(status),
+        pod_message=read_message(status),
+        disruption=read_reason(_condition(status, "DisruptionTarget", "True")),
         exit_code=ended.get("exitCode"),
         signal=_signal(ended),
-        container_reason=_word(ended),
+        container_reason=read_reason(ended),
         finished=parse_time(ended.get("finishedAt")),
         termination=said.value,
     )
@@ -174,7 +164,7 @@ def observe_warning(raw: Object) -> ObjectWarning:
     """Observe an Event: about what, and what it says, beginning with its reason."""
     about = raw.get("involvedObject") or raw.get("regarding") or {}
     text = clean_text(str(raw.get("message") or raw.get("note") or ""), limit=_LONGEST_MESSAGE)
-    reason = _word(raw)
+    reason = read_reason(raw)
     return ObjectWarning(
         kind=about.get("kind") or "",
         namespace=about.get("namespace") or "",
@@ -246,15 +236,6 @@ def _number(raw: Object, label: str) -> int:
     return -1
 
 
-def _container_status(status: Object) -> Mapping[str, Any]:
-    containers = status.get("containerStatuses") or ()
-    return next((each for each in containers if each.get("name") == names.TRAINER_CONTAINER), {})
-
-
-def _state(container: Object, state: str) -> Mapping[str, Any]:
-    return (container.get("state") or {}).get(state) or {}
-
-
 def observe_devices(spec: Object) -> tuple[tuple[str, float], ...]:
     """What a pod takes of extended resources: they are never overcommitted, so that limits say it."""
     devices: dict[str, float] = {}
@@ -265,14 +246,6 @@ def observe_devices(spec: Object) -> tuple[tuple[str, float], ...]:
     return tuple(sorted(devices.items()))
 
 
-def _waiting(status: Object) -> Mapping[str, Any]:
-    """Why a container waits: an init container first, since the others wait for it."""
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
-    reasons = [waiting for each in containers if (waiting := _state(each, "waiting"))]
-    telling = (waiting for waiting in reasons if waiting.get("reason") not in {"PodInitializing", "ContainerCreating"})
-    return next(telling, reasons[0] if reasons else {})
-
-
 def _condition(status: Object, kind: str, value: str) -> Mapping[str, Any]:
     conditions = status.get("conditions") or ()
     return next((each for each in conditions if each.get("type") == kind and each.get("status") == value), {})
@@ -280,20 +253,11 @@ def _condition(status: Object, kind: str, value: str) -> Mapping[str, Any]:
 
 def _unschedulable(status: Object) -> str:
     condition = _condition(status, "PodScheduled", "False")
-    return _message(condition) or _word(condition)
+    return read_message(condition) or read_reason(condition)
 
 
 def _scheduled_at(status: Object) -> float | None:
     return parse_time(_condition(status, "PodScheduled", "True").get("lastTransitionTime"))
-
-
-def _message(part: Object) -> str:
-    return clean_text(str(part.get("message") or ""), limit=_LONGEST_MESSAGE)
-
-
-def _word(part: Object) -> str:
-    """A reason is one word, but anybody may write Events, and some may write the status of a pod."""
-    return clean_text(str(part.get("reason") or ""), limit=_LONGEST_REASON)
 
 
 def _signal(ended: Object) -> int | None:
@@ -305,6 +269,7 @@ def _signal(ended: Object) -> int | None:
 
 
 def _status_port(spec: Object) -> int:
-    containers = spec.get("containers") or ()
+    """The port of our own container: one that a webhook added may call a port of its own so."""
+    containers = [each for each in spec.get("containers") or () if each.get("name") == names.TRAINER_CONTAINER]
     ports = [port for each in containers for port in each.get("ports") or () if port.get("name") == "status"]
     return int(ports[0]["containerPort"]) if ports else 0

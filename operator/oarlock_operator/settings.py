@@ -53,6 +53,10 @@ class Settings:
     """Whether jobs wait for room before they get pods: auto, on, off. Auto: on where nodes can be seen or a budget is given."""
     queue_budget: str = ""
     """What all jobs together may have, as in nvidia.com/gpu=16,cpu=64; empty: what the nodes have, of GPUs."""
+    pod_groups: str = ""
+    """Scheduler to which whole gangs are handed over, each as a PodGroup: coscheduling, volcano; empty: none."""
+    pod_group_scheduler: str = ""
+    """Name of that scheduler in pods; empty: scheduler-plugins-scheduler or volcano, as their own charts call them."""
     import_workers: int = 2
     """Processes of an import pod, and its CPU cores, where the Dataset does not say."""
 

@@ -367,7 +367,7 @@ def _place_of(owned: OwnedPod | None) -> tuple[object, ...]:
     if owned is None or not owned.seen.devices:
         return ()
     pod = owned.seen.pod
-    return (pod.uid, pod.node, pod.deleting, pod.phase in {"Succeeded", "Failed"})
+    return (pod.uid, pod.node, pod.deleting, has_left(pod))
 
 
 def _own_pod(raw: Object) -> OwnedPod:

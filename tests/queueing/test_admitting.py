@@ -183,3 +183,22 @@ def test_every_resource_counts_when_a_job_needs_several() -> None:
 def test_budget_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="RESOURCE=AMOUNT"):
         parse_budget(text)
+
+
+@pytest.mark.parametrize(("other_node", "avoids_too_much"), [(8, False), (4, True)])
+def test_job_is_told_whether_it_fits_nowhere_because_of_the_nodes_that_it_avoids(
+    other_node: float,
+    avoids_too_much: bool,  # noqa: FBT001
+) -> None:
+    avoiding = make_job("a", placement=Placement(avoided=("n1",)))
+    taken = hold("x", 1, "n2")
+
+    verdict = decide(avoiding, taken, capacity=make_capacity(make_node("n1"), make_node("n2", gpus=other_node)))["a"]
+
+    assert verdict.avoids_too_much == avoids_too_much
+
+
+def test_job_for_which_all_nodes_are_too_small_does_not_avoid_too_much() -> None:
+    avoiding = make_job("a", placement=Placement(avoided=("n1",)))
+
+    assert not decide(avoiding, capacity=make_capacity(make_node("n1", gpus=4)))["a"].avoids_too_much

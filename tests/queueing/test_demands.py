@@ -3,7 +3,10 @@
 from typing import Any
 
 import pytest
+from queueing.queue_states import NOW
 
+from oarlock_operator.policy.exclusion import FORGOTTEN_SECONDS
+from oarlock_operator.policy.times import format_time
 from oarlock_operator.queueing.demand import read_demand
 
 ELASTIC = {"minNodes": 2, "maxNodes": 8}
@@ -33,3 +36,21 @@ def test_elastic_job_would_begin_with_its_fewest_nodes_and_holds_those_that_it_h
     phase: str, facts: dict[str, Any], demanded: tuple[int, int]
 ) -> None:
     assert count_pods(phase, **facts) == demanded
+
+
+def test_node_is_avoided_for_some_hours_only() -> None:
+    workers = {
+        "nodes": 1,
+        "gpusPerNode": 8,
+        "gpuResource": "nvidia.com/gpu",
+        "podTemplate": {"nodeSelector": {"a": "b"}},
+    }
+    excluded = [{"node": "n1", "reason": "2 faults: Hung", "since": format_time(NOW)}]
+    status = {"phase": "Queued", "run": {"workers": workers}, "excludedNodes": excluded}
+
+    demand = read_demand({"metadata": {"uid": "1"}, "spec": {}, "status": status})
+
+    assert demand
+    there, later = (demand.find_placement(now=NOW + seconds) for seconds in (60, FORGOTTEN_SECONDS))
+    assert (there.avoided, later.avoided) == (("n1",), ())
+    assert there.selector == later.selector == (("a", "b"),)

@@ -3,10 +3,23 @@
 from dataclasses import replace
 from typing import Any
 
-from reconciling.job_states import NOW, after, end_pod, make_failure, make_spec, plan, run_pod, status_of, train
+from reconciling.job_states import (
+    NOW,
+    after,
+    end_pod,
+    make_failure,
+    make_spec,
+    observe,
+    plan,
+    run_pod,
+    status_after,
+    status_of,
+    train,
+)
 
-from oarlock_api.v1alpha1.status import FailureRecord, JobPhase
-from oarlock_operator.policy.exclusion import LIFTED_SECONDS
+from oarlock_api.v1alpha1.status import ExcludedNode, FailureRecord, JobPhase
+from oarlock_operator.policy.exclusion import FORGOTTEN_SECONDS, LIFTED_SECONDS
+from oarlock_operator.queueing.verdicts import Stand, Verdict
 from oarlock_operator.reconcile.observed import ObservedJob
 
 FAULT = FailureRecord(attempt=0, cause="Hung", message="", node="node-0", time=after(-50))
@@ -82,3 +95,47 @@ def test_nodes_stay_avoided_while_there_is_room() -> None:
     placed = run_pod(job.pods[0], unschedulable="", node="node-1")
 
     assert status_of(plan(replace(job, pods=(placed,)), now=NOW + 900)).excluded_nodes == job.status.excluded_nodes
+
+
+def test_old_exclusion_keeps_no_new_pod_from_a_node() -> None:
+    pod = plan(restarted(), now=NOW + FORGOTTEN_SECONDS + 1).create[-1]
+
+    assert "affinity" not in pod["spec"]
+
+
+def test_pods_that_avoid_a_node_are_replaced_though_its_exclusion_is_over() -> None:
+    job = start_without_room()
+
+    lifted = plan(job, now=NOW + FORGOTTEN_SECONDS + 1)
+
+    assert status_of(lifted).reason == "ExclusionLifted"
+
+
+AVOIDED = ExcludedNode(node="node-0", reason="2 faults: Hung", since=after(-60))
+KEPT_OUT = Verdict(
+    stand=Stand.WAITING, reason="NoSuchNodes", message="1st in the queue; never fits", position=1, avoids_too_much=True
+)
+
+
+def wait_in_queue(verdict: Verdict = KEPT_OUT, *, excluded: tuple[ExcludedNode, ...] = (AVOIDED,)) -> ObservedJob:
+    job = observe(spec=make_spec(workers={"nodes": 1, "gpusPerNode": 8}), verdict=replace(verdict, reason="Queued"))
+    status = status_after(job).model_copy(update={"excluded_nodes": list(excluded)})
+    return replace(job, status=status, verdict=verdict)
+
+
+def test_nodes_are_avoided_no_longer_when_a_queued_job_fits_nowhere_else() -> None:
+    job = wait_in_queue()
+
+    planned = plan(job)
+
+    status = status_of(planned)
+    assert (status.phase, status.reason, status.excluded_nodes) == (JobPhase.QUEUED, "ExclusionLifted", [])
+    assert "it fits nowhere without the nodes that it avoids (node-0), and may use them again" in status.message
+    assert [event.message for event in planned.events] == [status.message]
+    assert plan(replace(job, status=status)).status is None, "until the queue has decided anew, there is no more to say"
+
+
+def test_nodes_stay_avoided_while_a_queued_job_fits_elsewhere() -> None:
+    waiting = replace(KEPT_OUT, reason="WaitingForCapacity", avoids_too_much=False)
+
+    assert status_of(plan(wait_in_queue(waiting))).excluded_nodes == [AVOIDED]

@@ -18,7 +18,10 @@ def _trim_pod(raw: Object) -> Object:
     spec = raw.get("spec") or {}
     kept = {"containers": _trim_containers(spec, "containers"), "nodeName": spec.get("nodeName", "")}
     if spec.get("initContainers"):
-        kept["initContainers"] = _trim_containers(spec, "initContainers")
+        kept["initContainers"] = [
+            {**kept_of_it, "restartPolicy": each.get("restartPolicy", "")}
+            for kept_of_it, each in zip(_trim_containers(spec, "initContainers"), spec["initContainers"], strict=True)
+        ]
     return _without_managed_fields({**raw, "spec": kept})
 
 

@@ -17,6 +17,12 @@ from oarlock_operator.manifests.metadata import (
     merge_reserved,
 )
 from oarlock_operator.manifests.placement import build_image, build_placement
+from oarlock_operator.manifests.pod_groups import (
+    GroupScheduler,
+    build_group_annotations,
+    build_group_labels,
+    build_scheduler_name,
+)
 from oarlock_operator.manifests.queues import build_queue_annotations, build_queue_labels
 from oarlock_operator.manifests.resources import build_resources, whole_cpus
 from oarlock_operator.manifests.security import WITHOUT_GPUS, build_container_security, build_pod_security
@@ -38,6 +44,7 @@ def build_worker_pod(
     policy: RunPolicy,
     excluded: Sequence[str] = (),
     preferred: Sequence[str] = (),
+    scheduler: GroupScheduler | None = None,
 ) -> Manifest:
     """Return the pod of one node of an attempt.
 
@@ -50,6 +57,7 @@ def build_worker_pod(
         policy: how to treat the run now.
         excluded: names of nodes that the pod must not use.
         preferred: names of nodes on which there is room for the pods.
+        scheduler: who places the pods of the attempt as a group; None: each is placed alone.
     """
     template = run.workers.pod_template or PodTemplate()
     mounts = _build_mounts(run)
@@ -57,7 +65,11 @@ def build_worker_pod(
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": _build_metadata(run, template, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy),
+        "metadata": _join_group(
+            _build_metadata(run, template, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy),
+            scheduler,
+            names.pod_group_name(owner.name, owner.uid, attempt=attempt),
+        ),
         "spec": {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": policy.grace_period_seconds + KILL_MARGIN_SECONDS,
@@ -67,6 +79,7 @@ def build_worker_pod(
             "subdomain": names.service_name(owner.name, owner.uid),
             "securityContext": build_pod_security(run.workers.user),
             **build_placement(template, excluded=excluded, preferred=preferred),
+            **build_scheduler_name(scheduler),
             "containers": [_build_container(run, template, mounts=mounts, variables=variables)],
             "volumes": build_volumes(mounts, template),
         },
@@ -96,6 +109,15 @@ def _build_metadata(
         "labels": merge_reserved(labels, template.labels),
         "annotations": merge_reserved(annotations, template.annotations),
         "ownerReferences": [build_owner_reference(owner)],
+    }
+
+
+def _join_group(metadata: Manifest, scheduler: GroupScheduler | None, group: str) -> Manifest:
+    """Have a pod name its group, whatever its template says of that."""
+    return {
+        **metadata,
+        "labels": {**metadata["labels"], **build_group_labels(scheduler, group)},
+        "annotations": {**metadata["annotations"], **build_group_annotations(scheduler, group)},
     }
 
 

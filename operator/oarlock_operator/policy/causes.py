@@ -17,6 +17,7 @@ class OperatorCause(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     IMAGE_UNAVAILABLE = "ImageUnavailable"
     CONTAINER_REFUSED = "ContainerRefused"
+    INIT_CONTAINER_FAILED = "InitContainerFailed"
     CREATION_REFUSED = "CreationRefused"
     STARTUP_DEADLINE_EXCEEDED = "StartupDeadlineExceeded"
     ACTIVE_DEADLINE_EXCEEDED = "ActiveDeadlineExceeded"

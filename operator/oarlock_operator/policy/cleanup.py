@@ -11,10 +11,15 @@ ENDED = frozenset({"Succeeded", "Failed"})
 def choose_pods_to_remove(pods: Iterable[ObservedPod], policy: CleanPodPolicy) -> tuple[ObservedPod, ...]:
     """Return the pods to delete: those that are being deleted already are none of them.
 
-    Pods that still run keep nodes from others, and so go by default. Those that have ended cost nothing, and their logs are
-    what one looks for first.
+    Pods that still run keep nodes from others, and so go by default; one whose sidecars run on does that too. Those that have
+    ended cost nothing, and their logs are what one looks for first.
     """
     if policy is CleanPodPolicy.NONE:
         return ()
     keeps_ended = policy is CleanPodPolicy.RUNNING
-    return tuple(pod for pod in pods if not pod.deleting and not (keeps_ended and pod.phase in ENDED))
+    return tuple(pod for pod in pods if not pod.deleting and not (keeps_ended and has_left(pod)))
+
+
+def has_left(pod: ObservedPod) -> bool:
+    """Say whether a pod takes nothing of its node any more."""
+    return pod.phase in ENDED and not pod.lingers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.wait import MAX_SAID, Wait, locate
+from oarlock_operator.policy.wait import MAX_SAID, Wait, blame_webhook, locate, name_container
 from oarlock_operator.reconcile.observed import ObservedPod
 
 CONTAINER_REASONS = frozenset(
@@ -21,14 +21,16 @@ class _Trouble:
     reason: Callable[[re.Match[str]], str]
     finding: Callable[[re.Match[str]], str]
     remedy: Callable[[re.Match[str]], str]
+    is_ours: bool = False
+    """Whether the remedy is about the trainer's own container."""
 
 
 def _kind(said: re.Match[str]) -> str:
     return _KINDS[said["kind"].lower()]
 
 
-def _trouble(words: str, reason: str, finding: str, remedy: str) -> _Trouble:
-    return _Trouble(re.compile(words, re.IGNORECASE), lambda _: reason, lambda _: finding, lambda _: remedy)
+def _trouble(words: str, reason: str, finding: str, remedy: str, *, is_ours: bool = False) -> _Trouble:
+    return _Trouble(re.compile(words, re.IGNORECASE), lambda _: reason, lambda _: finding, lambda _: remedy, is_ours)
 
 
 _TROUBLES = (
@@ -58,6 +60,7 @@ _TROUBLES = (
         "RunsAsRoot",
         "the image runs as root, or as a user without a number",
         "Build the image with a USER that is a number, as 65532",
+        is_ours=True,
     ),
     _trouble(
         r"nvidia-container-cli|could not select device driver|nvidia.*(hook|runtime)|failed to inject CDI",
@@ -70,12 +73,14 @@ _TROUBLES = (
         "ImageWrongPlatform",
         "the image is not built for this node's processor",
         "Build it for this architecture, or choose other nodes with podTemplate.nodeSelector",
+        is_ours=True,
     ),
     _trouble(
         r"executable file not found|no such file or directory",
         "ProgramMissing",
         "the image has no python to run the trainer with",
         "Use the trainer image, or one that is built on it",
+        is_ours=True,
     ),
     _trouble(
         r"no space left on device",
@@ -97,8 +102,7 @@ def explain_container(pod: ObservedPod) -> Wait | None:
     said = pod.waiting_message or pod.warning
     return explain_words(pod, said) or Wait(
         reason=pod.waiting_reason,
-        message=f"the container of {locate(pod)} cannot be created{_repeat(said)}. Check the Secrets, ConfigMaps and"
-        " volumes that podTemplate names, and the image",
+        message=f"{name_container(pod)} cannot be created{_repeat(said)}. {_advise(pod, _CHECK)}",
         cause=OperatorCause.CONTAINER_REFUSED,
     )
 
@@ -109,11 +113,19 @@ def explain_words(pod: ObservedPod, said: str) -> Wait | None:
         if match := trouble.words.search(said):
             return Wait(
                 reason=trouble.reason(match),
-                message=f"the container of {locate(pod)} cannot start: {trouble.finding(match)}{_repeat(said)}."
-                f" {trouble.remedy(match)}",
+                message=f"{name_container(pod)} cannot start: {trouble.finding(match)}{_repeat(said)}."
+                f" {_advise(pod, trouble.remedy(match), is_ours=trouble.is_ours)}",
                 cause=OperatorCause.CONTAINER_REFUSED,
             )
     return None
+
+
+_CHECK = "Check the Secrets, ConfigMaps and volumes that podTemplate names, and the image"
+
+
+def _advise(pod: ObservedPod, remedy: str, *, is_ours: bool = True) -> str:
+    """Return the remedy: what the trainer's image or podTemplate could mend is nothing to a container that a webhook added."""
+    return blame_webhook(pod) if pod.holdup and is_ours else remedy
 
 
 def _repeat(said: str) -> str:

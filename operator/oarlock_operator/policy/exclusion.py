@@ -4,7 +4,7 @@ Only what a node can be to blame for counts: a rank that was killed or hung, a G
 user's program does wrong it does everywhere, and an eviction says nothing against a node.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from oarlock_api.contract import Cause
 from oarlock_api.v1alpha1.status import MAX_EXCLUDED_NODES, ExcludedNode, FailureRecord
@@ -49,6 +49,16 @@ def exclude_nodes(
     return excluded
 
 
+def find_avoided(excluded: Iterable[ExcludedNode], *, at: float) -> tuple[str, ...]:
+    """Return the nodes that are avoided at a time, in seconds since 1970: what is too old is listed until it is replaced."""
+    return tuple(each.node for each in excluded if _is_recent(each.since, at))
+
+
+def compute_expiry(since: str | None) -> float:
+    """Return when an exclusion counts no more, in seconds since 1970."""
+    return (parse_time(since) or 0.0) + FORGOTTEN_SECONDS
+
+
 def _find_culprit(failures: Sequence[FailureRecord], *, now: float) -> ExcludedNode | None:
     """Return the node of the newest failure, if it has failed too often."""
     node = failures[-1].node if failures else ""
@@ -64,4 +74,4 @@ def _find_culprit(failures: Sequence[FailureRecord], *, now: float) -> ExcludedN
 
 
 def _is_recent(time: str, now: float) -> bool:
-    return (parse_time(time) or 0.0) > now - FORGOTTEN_SECONDS
+    return compute_expiry(time) > now

@@ -9,8 +9,10 @@ from oarlock_api.contract import CAUSES_BY_EXIT_CODE, EXIT_SUSPENDED, Cause, Out
 from oarlock_api.v1alpha1.status import FailureRecord
 from oarlock_operator.policy.bounds import fit_failure
 from oarlock_operator.policy.causes import CONSEQUENCES, OperatorCause
+from oarlock_operator.policy.init_containers import describe_end
 from oarlock_operator.policy.restarts import BUDGETS
 from oarlock_operator.policy.times import format_time
+from oarlock_operator.policy.wait import blame_webhook, name_container
 from oarlock_operator.reconcile.observed import ObservedPod
 
 SETTLE_SECONDS = 5.0
@@ -114,7 +116,7 @@ def describe_failure(pod: ObservedPod, *, lost_nodes: frozenset[str], now: float
 
 def classify(pod: ObservedPod, *, lost_nodes: frozenset[str]) -> str:
     """Return the cause of one pod's failure. What the cluster did to the pod weighs more than what the pod says of it."""
-    for decide in (_by_disruption, _by_record, _by_container, _by_exit_code):
+    for decide in (_by_disruption, _by_record, _by_container, _by_init_container, _by_exit_code):
         if cause := decide(pod):
             return cause
     if pod.node in lost_nodes or pod.phase == "Unknown":
@@ -149,6 +151,12 @@ def _by_container(pod: ObservedPod) -> str | None:
     if pod.container_reason == "OOMKilled":
         return Cause.OUT_OF_MEMORY
     return OperatorCause.CONTAINER_REFUSED if pod.container_reason in _START_ERRORS else None
+
+
+def _by_init_container(pod: ObservedPod) -> str | None:
+    """An init container that fails ends a pod that is not restarted: the trainer's own has never run."""
+    has_failed = pod.phase == "Failed" and pod.holdup is not None and pod.holdup.exit_code is not None
+    return OperatorCause.INIT_CONTAINER_FAILED if has_failed and not pod.deleting else None
 
 
 def _by_exit_code(pod: ObservedPod) -> str | None:
@@ -207,6 +215,10 @@ _EXPLANATIONS: Mapping[str, Explain] = {
     OperatorCause.CONTAINER_REFUSED: lambda pod, where: (
         f"the container of {where} cannot start{_because(pod)}",
         "check the image: it needs python and the oarlock trainer",
+    ),
+    OperatorCause.INIT_CONTAINER_FAILED: lambda pod, _where: (
+        f"{name_container(pod)} {describe_end(pod)}, and the trainer starts only after it",
+        blame_webhook(pod),
     ),
     Cause.OUT_OF_MEMORY: lambda _pod, where: (
         f"{where} used more memory than it may",

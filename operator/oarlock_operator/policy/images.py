@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.wait import MAX_SAID, Wait, locate
+from oarlock_operator.policy.wait import MAX_SAID, Wait, blame_webhook, call_holdup, locate
 from oarlock_operator.reconcile.observed import ObservedPod
 
 IMAGE_REASONS = frozenset(
@@ -24,6 +24,8 @@ class _Trouble:
     finding: str
     remedy: str
     cause: OperatorCause = OperatorCause.IMAGE_UNAVAILABLE
+    is_ours: bool = False
+    """Whether the remedy is about the trainer's own image."""
 
 
 def _words(*alternatives: str) -> re.Pattern[str]:
@@ -36,18 +38,21 @@ _TROUBLES = (
         _words("InvalidImageName", "couldn't parse image", "invalid reference format"),
         "that is no image's name",
         "Correct the image in podTemplate: REGISTRY/NAME:TAG",
+        is_ours=True,
     ),
     _Trouble(
         "ImageAbsent",
         _words("ErrImageNeverPull", "is not present with pull policy of Never"),
         "it is not on the node, and imagePullPolicy is Never",
         "Load the image on the node, or set podTemplate.imagePullPolicy to IfNotPresent",
+        is_ours=True,
     ),
     _Trouble(
         "ImageWrongPlatform",
         _words("no match for platform", "does not match the specified platform", "exec format error"),
         "it is not built for this node's processor",
         "Build it for this architecture, or choose other nodes with podTemplate.nodeSelector",
+        is_ours=True,
     ),
     _Trouble(
         "RegistryRateLimited",
@@ -68,6 +73,7 @@ _TROUBLES = (
         _words("not ?found", "manifest unknown", "name unknown", "does not exist", "404"),
         "the registry has no such image",
         "Push it, or correct the image in podTemplate",
+        is_ours=True,
     ),
     _Trouble(
         "NodeDiskFull",
@@ -102,14 +108,25 @@ def explain_image(pod: ObservedPod, image: str) -> Wait | None:
         return None
     said = _find_words(pod)
     trouble = next((each for each in _TROUBLES if each.words.search(f"{pod.waiting_reason} {said}")), _UNKNOWN)
-    name = _NAMED.search(said)
     repeated = f" ({clip(said, MAX_SAID)})" if said else ""
     return Wait(
         reason=trouble.reason,
-        message=f"{locate(pod)} cannot pull image {name[1] if name else image}: {trouble.finding}{repeated}."
-        f" {trouble.remedy}",
+        message=f"{locate(pod)} cannot pull {_name_image(pod, said, image)}: {trouble.finding}{repeated}."
+        f" {_advise(pod, trouble)}",
         cause=trouble.cause,
     )
+
+
+def _name_image(pod: ObservedPod, said: str, image: str) -> str:
+    named = _NAMED.search(said)
+    if pod.holdup:
+        return f"image {named[1] if named else pod.holdup.image} of {call_holdup(pod.holdup)}"
+    return f"image {named[1] if named else image}"
+
+
+def _advise(pod: ObservedPod, trouble: _Trouble) -> str:
+    """Return the remedy: the image of a container that a webhook added is none that podTemplate could correct."""
+    return blame_webhook(pod) if pod.holdup and trouble.is_ours else trouble.remedy
 
 
 _NAMED = re.compile(r'image "([^"\s]{1,200})"')

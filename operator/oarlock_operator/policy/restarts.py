@@ -45,6 +45,7 @@ BUDGETS: dict[str, Budget] = {
     Cause.DEVICE_FAILED: Budget.WINDOWED,
     Cause.STORAGE_FAILED: Budget.WINDOWED,
     OperatorCause.STARTUP_DEADLINE_EXCEEDED: Budget.WINDOWED,
+    OperatorCause.INIT_CONTAINER_FAILED: Budget.WINDOWED,
     Cause.USER_ERROR: Budget.COUNTED,
     Cause.OUT_OF_MEMORY: Budget.COUNTED,
     Cause.NON_FINITE: Budget.COUNTED,

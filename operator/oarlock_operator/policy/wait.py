@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedPod, Room
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedContainer, ObservedPod, Room
 
 MAX_SAID = 260
 """Bytes of what another program says that a message repeats."""
@@ -36,3 +36,18 @@ class Surroundings:
 def locate(pod: ObservedPod) -> str:
     """Return a pod and its node as messages name them."""
     return f"pod {pod.name} on node {pod.node}"
+
+
+def name_container(pod: ObservedPod) -> str:
+    """Return the container that holds a pod up, with its pod and node, as messages name them."""
+    return f"{call_holdup(pod.holdup)} of {locate(pod)}" if pod.holdup else f"the container of {locate(pod)}"
+
+
+def call_holdup(container: ObservedContainer) -> str:
+    return f"{'init container' if container.is_init else 'container'} {container.name}"
+
+
+def blame_webhook(pod: ObservedPod) -> str:
+    """Return what to do about a container that is not ours."""
+    name = pod.holdup.name if pod.holdup else ""
+    return f"See `kubectl logs {pod.name} -c {name}`, and the webhook that adds it (kubectl get mutatingwebhookconfigurations)"

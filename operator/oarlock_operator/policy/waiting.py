@@ -6,6 +6,7 @@ from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.containers import explain_container
 from oarlock_operator.policy.images import explain_image
+from oarlock_operator.policy.init_containers import explain_init_container
 from oarlock_operator.policy.scheduling import explain_unscheduled
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.policy.volumes import explain_volume
@@ -43,6 +44,7 @@ def _explain_pod(pod: ObservedPod, surroundings: Surroundings) -> Wait:
     return (
         explain_image(pod, _image_of(surroundings.pod_spec))
         or explain_container(pod)
+        or explain_init_container(pod)
         or explain_volume(pod)
         or _explain_sandbox(pod)
         or _explain_creation(pod)

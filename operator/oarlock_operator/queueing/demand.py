@@ -11,6 +11,7 @@ from typing import Any
 
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase
 from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.exclusion import compute_expiry
 from oarlock_operator.policy.phases import ACTIVE
 from oarlock_operator.policy.times import parse_time
 from oarlock_operator.queueing.jobs import Needs
@@ -40,12 +41,20 @@ class Demand:
     memory: float
     """Bytes of each pod."""
     placement: Placement
+    """Which nodes its pods may use, but for those that it avoids."""
+    avoided: tuple[tuple[str, float], ...] = ()
+    """Nodes that the job avoids after failures there, each with the time at which that is forgotten."""
     ends: float | None = None
     """When it is expected to end."""
 
     def differs_from(self, other: "Demand | None") -> bool:
         """Whether the queue must decide anew: an expected end changes all the time, and is looked at now and then."""
         return other is None or replace(self, ends=None) != replace(other, ends=None)
+
+    def find_placement(self, *, now: float) -> Placement:
+        """Return which nodes its pods may use now."""
+        avoided = tuple(node for node, until in self.avoided if now < until)
+        return replace(self.placement, avoided=avoided) if avoided else self.placement
 
 
 def read_demand(raw: Mapping[str, Any]) -> Demand | None:
@@ -104,7 +113,8 @@ def _read(
         gpu_resource=str(workers.get("gpuResource") or ""),
         cpu=float(workers.get("cpu") or 0),
         memory=parse_amount(workers.get("memory") or 0),
-        placement=_read_placement(where, status),
+        placement=_share_placement(json.dumps(where, sort_keys=True)) if where else _ANYWHERE,
+        avoided=_read_avoided(status),
         ends=_read_end(_mapping(status.get("progress"))) if is_admitted else None,
     )
 
@@ -114,10 +124,9 @@ def _read_end(progress: Mapping[str, Any]) -> float | None:
     return updated + float(eta) if eta is not None and updated is not None else None
 
 
-def _read_placement(where: Mapping[str, Any], status: Mapping[str, Any]) -> Placement:
-    placement = _share_placement(json.dumps(where, sort_keys=True)) if where else _ANYWHERE
-    avoided = tuple(sorted(str(each.get("node")) for each in status.get("excludedNodes") or ()))
-    return replace(placement, avoided=avoided) if avoided else placement
+def _read_avoided(status: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    excluded = (_mapping(each) for each in status.get("excludedNodes") or ())
+    return tuple(sorted((str(each.get("node")), compute_expiry(each.get("since"))) for each in excluded))
 
 
 _ANYWHERE = Placement()

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oarlock_operator.queueing.capacity import Capacity
 from oarlock_operator.queueing.jobs import Needs, QueuedJob
@@ -88,6 +88,11 @@ class Round:
             there = (node.allocatable for node in self.capacity.nodes if node.name in nodes)
             self._most[sort] = sum(count_slots(allocatable, job.needs) for allocatable in there)
         return self._most[sort] >= job.fewest
+
+    def avoids_too_much(self, job: QueuedJob) -> bool:
+        """Say whether a job that could never fit could if it avoided no nodes."""
+        anywhere = replace(job, placement=replace(job.placement, avoided=()))
+        return bool(job.placement.avoided) and self.could_ever_fit(anywhere)
 
     def wait_for_ending(self, job: QueuedJob) -> Start | None:
         """Reserve room that is being given back, by jobs that are preempted for this if need be; None: there is not enough."""

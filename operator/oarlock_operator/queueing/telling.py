@@ -80,6 +80,7 @@ def _estimate(each: Waiting, turns: Round, index: int) -> float | None:
 
 def _tell(each: Waiting, turns: Round, facts: "_Facts", *, expected_start: float | None) -> Verdict:
     job = each.job
+    avoids_too_much = each.reason == "NoSuchNodes" and turns.avoids_too_much(job)
     if each.reason == "NoSuchNodes":
         message = f"{ordinal(each.position)} in the queue; {facts.misfit(job)}"
     else:
@@ -97,6 +98,7 @@ def _tell(each: Waiting, turns: Round, facts: "_Facts", *, expected_start: float
         message=message,
         position=each.position,
         expected_start=expected_start,
+        avoids_too_much=avoids_too_much,
     )
 
 

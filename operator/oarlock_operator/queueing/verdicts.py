@@ -34,8 +34,10 @@ class Verdict:
     """UID of the job that gets the place."""
     winner: str = ""
     """The same job as NAMESPACE/NAME."""
+    avoids_too_much: bool = False
+    """Whether it fits nowhere only because of the nodes that it avoids."""
 
     @property
     def essence(self) -> tuple[object, ...]:
         """What a person should learn at once; figures change with every job that comes or goes."""
-        return (self.stand, self.reason, self.preempted_by)
+        return (self.stand, self.reason, self.preempted_by, self.avoids_too_much)

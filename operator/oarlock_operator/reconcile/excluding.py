@@ -1,7 +1,7 @@
 """When avoiding nodes leaves a job without room, it stops avoiding them: bad nodes are better than none. Pure."""
 
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.exclusion import LIFTED_SECONDS
+from oarlock_operator.policy.exclusion import LIFTED_SECONDS, find_avoided
 from oarlock_operator.policy.placing import finds_no_room
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.renewing import renew
@@ -19,4 +19,6 @@ def lift_exclusions(job: JobView) -> JobStep | None:
 def next_lift(job: JobView) -> float | None:
     """Return when the exclusions are lifted unless room is found, in seconds since 1970; None: they stay."""
     waiting = [pod.created for pod in job.pods.values() if finds_no_room(pod)]
-    return max(waiting) + LIFTED_SECONDS if waiting and job.excluded else None
+    # Pods avoid for ever what counted when they were created.
+    avoids = bool(waiting) and bool(find_avoided(job.status.excluded_nodes, at=min(waiting)))
+    return max(waiting) + LIFTED_SECONDS if avoids else None

@@ -17,6 +17,7 @@ from oarlock_operator.policy.backoff import compute_retry_delay, is_waiting
 from oarlock_operator.policy.bounds import fit_failure
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.claims import explain_claim
+from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.policy.failures import find_culprit, is_failing
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.restarts import Budget, budget_of
@@ -348,5 +349,5 @@ def _all_pods(data: DatasetView) -> tuple[ObservedPod, ...]:
 
 
 def _live_pods(data: DatasetView) -> tuple[ObservedPod, ...]:
-    """Return the pods that still run and are not yet asked to stop."""
-    return tuple(pod for pod in _all_pods(data) if pod.phase not in ("Succeeded", "Failed") and not pod.deleting)
+    """Return the pods that still run, if only in part, and are not yet asked to stop."""
+    return tuple(pod for pod in _all_pods(data) if not has_left(pod) and not pod.deleting)

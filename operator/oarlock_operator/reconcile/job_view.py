@@ -16,6 +16,7 @@ from oarlock_api.validation import recall_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.policy.elastic import clamp_nodes
+from oarlock_operator.policy.exclusion import find_avoided
 from oarlock_operator.policy.phases import PREPARING
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, WorkerReport
 from oarlock_operator.settings import Settings
@@ -93,8 +94,8 @@ class JobView:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Nodes that pods of the attempt avoid."""
-        return tuple(each.node for each in self.status.excluded_nodes)
+        """Nodes that pods which are created now avoid."""
+        return find_avoided(self.status.excluded_nodes, at=self.now)
 
     @property
     def all_pods(self) -> tuple[ObservedPod, ...]:

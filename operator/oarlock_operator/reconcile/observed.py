@@ -26,6 +26,24 @@ class ObservedObject:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedContainer:
+    """A container beside the trainer's that keeps it from starting. Ours have none: a webhook of the cluster added it."""
+
+    name: str
+    image: str = ""
+    is_init: bool = False
+    """Whether the trainer's container is only started after this one."""
+    stays: bool = False
+    """Whether it is to run on beside the trainer once it has started: an init container that is always restarted."""
+    running_since: float | None = None
+    """None: it does not run."""
+    exit_code: int | None = None
+    """Of its last run; None: it has not ended yet."""
+    ended_reason: str = ""
+    ended_message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedPod:
     """One pod of a job or of an import, of any attempt."""
 
@@ -38,7 +56,7 @@ class ObservedPod:
     """Node rank: 0 for imports."""
     run_hash: str
     phase: str
-    """Pending, Running, Succeeded, Failed, Unknown."""
+    """Pending, Running, Succeeded, Failed, Unknown: by the trainer's container, whatever runs beside it."""
     created: float
     deleting: bool = False
     delete_by: float | None = None
@@ -55,8 +73,12 @@ class ObservedPod:
     started: float | None = None
     """When the container started."""
     waiting_reason: str = ""
-    """Why the container waits: ImagePullBackOff, CreateContainerConfigError, …"""
+    """Why the container waits, or the one that holds it up: ImagePullBackOff, CreateContainerConfigError, …"""
     waiting_message: str = ""
+    holdup: ObservedContainer | None = None
+    """The container beside the trainer's that holds it up, or kept it from ever starting."""
+    lingers: bool = False
+    """Whether other containers still run though the trainer's has ended: the pod keeps its node until it is deleted."""
     warning: str = ""
     """The latest Event about it that tells something, while it is not running: its reason, a colon, its message."""
     pod_reason: str = ""

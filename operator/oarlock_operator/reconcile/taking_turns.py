@@ -7,6 +7,7 @@ grace period, and its next attempt costs no restart.
 
 from oarlock_api.v1alpha1.status import JobPhase, QueueStatus
 from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.conditions import find_condition, holds
 from oarlock_operator.policy.phases import ACTIVE
 from oarlock_operator.policy.times import format_time
@@ -52,14 +53,14 @@ def give_way(job: JobView) -> JobStep | None:
 
 def wait_turn(job: JobView) -> JobStep | None:
     """Wait for a place; None if the job has one, or needs none."""
-    verdict = job.observed.verdict
+    verdict = _find_verdict(job)
     if _holds_place(job) or not needs_place(job):
         return None
     if verdict and verdict.stand is Stand.ADMITTED:
         return _begin_smaller(job, verdict)
     queue = job.status.queue
     if verdict is None and queue and job.status.phase is JobPhase.QUEUED:
-        # A new operator has not decided yet: what the one before has said still holds, as far as known.
+        # It is not decided yet: what was said before still holds, as far as known.
         return JobStep(
             phase=JobPhase.QUEUED,
             reason=job.status.reason,
@@ -69,9 +70,10 @@ def wait_turn(job: JobView) -> JobStep | None:
         )
     preempted_by = queue.preempted_by if queue else ""
     reason, message = _describe(job, verdict)
+    is_lifted = verdict is not None and verdict.avoids_too_much
     return JobStep(
         phase=JobPhase.QUEUED,
-        reason="Preempted" if preempted_by else reason,
+        reason="Preempted" if preempted_by and not is_lifted else reason,
         message=f"{message}; preempted by job {preempted_by}" if preempted_by else message,
         changes={
             "queue": QueueStatus(
@@ -79,7 +81,8 @@ def wait_turn(job: JobView) -> JobStep | None:
                 expected_start=_round_time(verdict.expected_start) if verdict else None,
                 since=queue.since if queue else format_time(job.now),
                 preempted_by=preempted_by,
-            )
+            ),
+            **({"excluded_nodes": []} if is_lifted else {}),
         },
         delete=tuple(pod for pod in job.all_pods if not pod.deleting),
         wake_at=job.now + KUEUE_PATIENCE_SECONDS if job.policy.queue else None,
@@ -140,9 +143,21 @@ def _holds_place(job: JobView) -> bool:
     return bool(job.pods) or was_before_queues or holds(job.status.conditions, "Admitted")
 
 
+def _find_verdict(job: JobView) -> Verdict | None:
+    """Return what is decided of the job as it is now: None as well if that is of nodes which it avoids no more."""
+    verdict = job.observed.verdict
+    return None if verdict and verdict.avoids_too_much and not job.excluded else verdict
+
+
 def _describe(job: JobView, verdict: Verdict | None) -> tuple[str, str]:
     if verdict is None or verdict.stand is Stand.PREEMPTED:
         return "Queued", "waiting for its turn to be considered"
+    if verdict.avoids_too_much:
+        nodes = ", ".join(job.excluded)
+        return (
+            OperatorCause.EXCLUSION_LIFTED,
+            f"it fits nowhere without the nodes that it avoids ({nodes}), and may use them again",
+        )
     ending = [pod for pod in job.all_pods if pod.deleting]
     said = f"; {len(ending)} pods of the attempt before still end" if ending else ""
     return verdict.reason, verdict.message + said

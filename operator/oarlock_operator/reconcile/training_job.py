@@ -2,6 +2,7 @@
 
 from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator import names
+from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.reconcile.accepting import accept
 from oarlock_operator.reconcile.alarms import compute_wake
 from oarlock_operator.reconcile.earlier_runs import introduce
@@ -125,7 +126,8 @@ def _missing_claim(job: JobView) -> tuple[Reference, ...]:
 
 
 def _describe_events(before: TrainingJobStatus, after: TrainingJobStatus) -> tuple[EventNote, ...]:
-    if after.phase is None or after.phase is before.phase:
+    is_lifted = after.reason == OperatorCause.EXCLUSION_LIFTED != before.reason
+    if after.phase is None or (after.phase is before.phase and not is_lifted):
         return ()
     return (
         EventNote(
