@@ -66,3 +66,12 @@ def test_preempted_job_gets_in_again_before_a_younger_one() -> None:
     low = make_job("low", age=500, since=NOW)
 
     assert stands(decide(low, make_job("other", age=5))) == {"low": "in", "other": "waits"}
+
+
+def test_nobody_is_preempted_for_a_place_that_is_reserved_for_a_job_before() -> None:
+    running = [hold("low", 1, "n1", ends=NOW + 50), hold("equal", 1, "n1", priority=1, ends=NOW + 50)]
+    waiting = [make_job("first", 4, pods=3, priority=1, age=9), make_job("second", 1, priority=1)]
+
+    verdicts = decide(*running, *waiting, capacity=make_capacity(make_node("n1", 4), make_node("n2", 8)))
+
+    assert stands(verdicts) == {"equal": "in", "first": "waits", "low": "in", "second": "waits"}

@@ -3,10 +3,11 @@
 Nobody is preempted in vain: without victims that let the job in, there are none.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 from oarlock_operator.queueing.jobs import Needs, QueuedJob
-from oarlock_operator.queueing.pool import Pool, Room, add_amounts, count_slots
+from oarlock_operator.queueing.pool import Pool, Release, add_amounts, count_slots
 
 
 class _Tally:
@@ -14,67 +15,68 @@ class _Tally:
 
     def __init__(self, pool: Pool, nodes: Sequence[str], needs: Needs) -> None:
         self._needs = needs
+        self._gives: dict[str, list[Release]] = defaultdict(list)
         self._free = {node: dict(pool.free[node]) for node in nodes if node not in pool.closed}
         for release in pool.releases:
             if release.is_leaving and release.node in self._free:
                 add_amounts(self._free[release.node], release.amounts)
+            elif release.node in self._free:
+                self._gives[release.owner].append(release)
         self._slots = {node: count_slots(free, needs) for node, free in self._free.items()}
         self.total = sum(self._slots.values())
 
-    def add(self, victim: QueuedJob, room: Room, *, times: int = 1) -> None:
-        for node, pods in room.items():
-            if node in self._free:
-                add_amounts(self._free[node], dict(victim.needs), times=pods * times)
-                slots = count_slots(self._free[node], self._needs)
-                self.total += slots - self._slots[node]
-                self._slots[node] = slots
+    def add(self, victim: QueuedJob, *, times: int = 1) -> None:
+        """Count what a victim gives back, but for what is reserved already for a job that had its turn before."""
+        for release in self._gives[victim.uid]:
+            add_amounts(self._free[release.node], release.amounts, times=times)
+            slots = count_slots(self._free[release.node], self._needs)
+            self.total += slots - self._slots[release.node]
+            self._slots[release.node] = slots
 
-    def concerns(self, victim: QueuedJob, room: Room) -> bool:
+    def concerns(self, victim: QueuedJob) -> bool:
         wanted = {resource for resource, _ in self._needs}
-        return any(node in self._free for node in room) and any(resource in wanted for resource, _ in victim.needs)
+        given = (release.amounts.items() for release in self._gives[victim.uid])
+        return any(resource in wanted and amount > 0 for amounts in given for resource, amount in amounts)
 
 
 def choose_victims(
-    job: QueuedJob, admitted: Iterable[QueuedJob], held: Mapping[str, Room], *, pool: Pool, nodes: Sequence[str]
+    job: QueuedJob, admitted: Iterable[QueuedJob], *, pool: Pool, nodes: Sequence[str]
 ) -> list[QueuedJob]:
     """Return the jobs to preempt so that `job` finds room on `nodes`; none if that cannot be reached.
 
     Args:
         job: who needs room.
         admitted: jobs that hold room.
-        held: where they hold it, by UID.
-        pool: what is free besides.
+        pool: what is free besides, and what each of them gives back where.
         nodes: those that the pods of `job` may use.
     """
-    lower = [each for each in admitted if each.may_be_preempted and each.priority < job.priority and each.uid in held]
+    lower = [each for each in admitted if each.may_be_preempted and each.priority < job.priority]
     tally = _Tally(pool, nodes, job.needs)
-    useful = [each for each in sorted(lower, key=_preference) if tally.concerns(each, held[each.uid])]
+    useful = [each for each in sorted(lower, key=_preference) if tally.concerns(each)]
     for each in useful:
-        tally.add(each, held[each.uid])
+        tally.add(each)
         is_enough = tally.total >= job.fewest
-        tally.add(each, held[each.uid], times=-1)
+        tally.add(each, times=-1)
         if is_enough:
             return [each]
-    return _choose_several(job, useful, held, tally)
+    return _choose_several(job, useful, tally)
 
 
-def _choose_several(
-    job: QueuedJob, useful: Sequence[QueuedJob], held: Mapping[str, Room], tally: _Tally
-) -> list[QueuedJob]:
+def _choose_several(job: QueuedJob, useful: Sequence[QueuedJob], tally: _Tally) -> list[QueuedJob]:
     chosen: list[QueuedJob] = []
     for each in useful:
         if tally.total >= job.fewest:
             break
-        tally.add(each, held[each.uid])
+        tally.add(each)
         chosen.append(each)
     if tally.total < job.fewest:
         return []
     for each in reversed(chosen):  # the highest and oldest are spared first
-        tally.add(each, held[each.uid], times=-1)
+        tally.add(each, times=-1)
         if tally.total >= job.fewest:
             chosen = [other for other in chosen if other is not each]
         else:
-            tally.add(each, held[each.uid])
+            tally.add(each)
     return chosen
 
 

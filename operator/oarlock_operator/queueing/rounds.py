@@ -202,7 +202,7 @@ class Round:
     def _preempt(self, job: QueuedJob, nodes: Sequence[str]) -> bool:
         if len({winner.uid for winner in self.preempted.values()}) >= _MOST_PREEMPTING:
             return False
-        victims = choose_victims(job, self.admitted.values(), self.held, pool=self.pool, nodes=nodes)
+        victims = choose_victims(job, self.admitted.values(), pool=self.pool, nodes=nodes)
         for victim in victims:
             self.preempted[victim.uid] = job
             self.losers[victim.uid] = self.admitted.pop(victim.uid)
