@@ -19,6 +19,7 @@ from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
 from oarlock_operator.names import KUEUE_GROUP
 from oarlock_operator.policy.abandoned import OVERDUE_SECONDS
+from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.queueing.admit import admit
 from oarlock_operator.queueing.capacity import BUDGET, Capacity, Occupied, build_budget, parse_budget
 from oarlock_operator.queueing.demand import Demand, find_needs
@@ -47,7 +48,6 @@ _AT_ONCE = 32
 """Jobs that are told at once where they stand; a second later as many of those behind them, and so on."""
 _LONGEST_DELAY = 300.0
 """Seconds after which a job far back in the queue is told of its new place."""
-_ENDED = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -90,7 +90,7 @@ def observe_pod(raw: Object) -> SeenPod:
         ip=status.get("podIP") or "",
         started=parse_time(containers.running.get("startedAt") or ended.get("startedAt")),
         waiting_reason=read_reason(containers.waiting),
-        waiting_message=readread_message(containers.waiting),
+        waiting_message=read_message(containers.waiting),
         holdup=containers.holdup,
         lingers=containers.lingers,
         pod_reason=read_reason(status),

@@ -17,6 +17,7 @@ from oarlock_operator.cluster.port import Change, WatchEvent
 from oarlock_operator.complaints import Complaints
 from oarlock_operator.mirror import Mirror, Name
 from oarlock_operator.observing import Object, SeenPod
+from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.queueing.demand import Demand, read_demand
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedNode, ObservedPod, ObservedService
 from oarlock_operator.reconcile.plans import Reference

@@ -4,6 +4,7 @@ import pytest
 
 from oarlock_api.contract import TerminationRecord
 from oarlock_operator import names, observing
+from oarlock_operator.policy.times import parse_time
 
 CREATED = "2026-11-21T20:00:00Z"
 CREATED_SECONDS = 1_795_291_200.0
@@ -112,7 +113,7 @@ def test_pod_of_somebody_else_is_observed_when_it_has_nothing_of_ours() -> None:
 
 @pytest.mark.parametrize("text", ["", None, "yesterday", "2026-13-01T00:00:00Z"])
 def test_time_is_absent_when_it_is_none(text: str | None) -> None:
-    assert observing.parse_time(text) is None
+    assert parse_time(text) is None
 
 
 @pytest.mark.parametrize(("status", "is_ready"), [("True", True), ("False", False), ("Unknown", False)])

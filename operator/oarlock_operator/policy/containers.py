@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.causes import OperatorCause
-from oarlock_operator.policy.wait import MAX_SAID, Wait, blame_webhook, locate, name_container
+from oarlock_operator.policy.wait import MAX_SAID, Wait, blame_webhook, name_container
 from oarlock_operator.reconcile.observed import ObservedPod
 
 CONTAINER_REASONS = frozenset(

@@ -11,11 +11,13 @@ _CRASHING = "CrashLoopBackOff"
 def explain_init_container(pod: ObservedPod) -> Wait | None:
     """Return what an init container of a pod does instead of ending; None if none holds the pod up."""
     container = pod.holdup
-    if container is None or not (container.is_init or pod.waiting_reason == _CRASHING):
+    if container is None:
         return None
-    if pod.waiting_reason == _CRASHING or container.running_since is None:
+    if pod.waiting_reason == _CRASHING:
         finding = f"fails again and again: the last time it {describe_end(pod)}"
         return Wait(reason="InitContainerCrashing", message=f"{name_container(pod)} {finding}. {blame_webhook(pod)}")
+    if container.running_since is None:
+        return None
     doing = "has not passed its startup probe" if container.stays else "has not ended"
     return Wait(
         reason="InitContainerRunning",
