@@ -12,20 +12,22 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Cluster, ClusterError
 from oarlock_operator.foreign_pods import ForeignPods
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
 from oarlock_operator.names import KUEUE_GROUP
-from oarlock_operator.policy.abandoned import OVERDUE_SECONDS
 from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.queueing.admit import admit
 from oarlock_operator.queueing.capacity import BUDGET, Capacity, Occupied, build_budget, parse_budget
 from oarlock_operator.queueing.demand import Demand, find_needs
 from oarlock_operator.queueing.jobs import QueuedJob
+from oarlock_operator.queueing.leaving import find_leaving, keeps_pods
 from oarlock_operator.queueing.placement import Placement
 from oarlock_operator.queueing.verdicts import Stand, Verdict
+from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.settings import Settings
 from oarlock_operator.store import JOB, Store
@@ -240,17 +242,22 @@ class Admission:
         return Capacity(nodes=tuple(self._store.nodes.values()), occupied=(*leaving, *foreign))
 
     def _find_leaving(self, admitted: set[str]) -> Iterator[Occupied]:
-        """Yield what pods take whose job has no place any more: they are ending."""
+        """Yield what pods take whose job has no place any more."""
         now = self._clock.now()
         for owned in self._store.pods.values():
-            pod = owned.seen.pod
-            if not pod.node or has_left(pod) or not owned.seen.devices or pod.owner_uid in admitted:
+            pod, needs = owned.seen.pod, owned.seen.devices
+            if not needs or pod.owner_uid in admitted:
                 continue
-            node = pod.node if self._budget is None else BUDGET
-            # Of one that nobody ends, nobody knows when its place is free.
-            is_overdue = pod.delete_by is not None and now >= pod.delete_by + OVERDUE_SECONDS
-            until = None if is_overdue else max(now, pod.delete_by or now)
-            yield Occupied(node=node, needs=owned.seen.devices, until=until)
+            place = pod.node if self._budget is None else BUDGET
+            if leaving := find_leaving(pod, needs, place=place, is_kept=self._is_kept(owned.owner, pod), now=now):
+                yield leaving
+
+    def _is_kept(self, key: Reference | None, pod: ObservedPod) -> bool:
+        """Whether the job for which a pod was made has ended and keeps it."""
+        job = self._store.jobs.get(Name(key.namespace, key.name)) if key and key.kind == JOB else None
+        if job is None or job.uid != pod.owner_uid or job.phase not in FINISHED_JOB_PHASES or has_left(pod):
+            return False
+        return keeps_pods(job.load())
 
     def _deliver(
         self, jobs: list[QueuedJob], keys: dict[str, Reference], verdicts: dict[str, Verdict], *, now: float

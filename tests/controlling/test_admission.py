@@ -170,6 +170,23 @@ async def test_job_starts_when_a_node_comes(gpu_world: World) -> None:
     assert len(gpu_world.pods()) == 1
 
 
+@pytest.mark.parametrize("ends", [True, False])
+async def test_pods_that_a_finished_job_keeps_take_room_only_while_they_run(gpu_world: World, ends: bool) -> None:  # noqa: FBT001
+    policy = {"cleanPodPolicy": "None", "successPolicy": "FirstNode"}
+    workers, checkpoints = {"nodes": 2, "gpusPerNode": 2}, {"volume": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
+    first = await apply(gpu_world, "first", workers=workers, checkpoints=checkpoints, runPolicy=policy)
+    gpu_world.run_pods()
+    for pod in gpu_world.pods()[: 2 if ends else 1]:
+        gpu_world.end_pod(pod, step=94, steps=94)
+    await let_decide(gpu_world, 1)
+    second = await apply(gpu_world, "second")
+
+    assert (phase(gpu_world, first), len(gpu_world.pods())) == ("Succeeded", 3 if ends else 2)
+    reason = gpu_world.status(second)["reason"]
+    assert reason != "PlaceBeingFreed"
+    assert (reason == "WaitingForCapacity") == (not ends), "the pod that still runs is not ending: nobody deletes it"
+
+
 async def test_suspended_job_leaves_its_place_to_the_next(gpu_world: World) -> None:
     first = await apply(gpu_world, "first")
     await apply(gpu_world, "second")
