@@ -12,6 +12,7 @@ from oarlock_api.wire import OpenModel
 from oarlock_operator import names, observing
 from oarlock_operator.admission import Admission
 from oarlock_operator.errors import UnreadableStatusError
+from oarlock_operator.kept_objects import Stored
 from oarlock_operator.live_reads import LiveReads
 from oarlock_operator.mirror import Name
 from oarlock_operator.observing import SeenPod
@@ -27,7 +28,7 @@ from oarlock_operator.reconcile.observed import (
     Refusal,
 )
 from oarlock_operator.reconcile.plans import Reference
-from oarlock_operator.store import CLAIM, DATASET, JOB, Store, Stored
+from oarlock_operator.store import CLAIM, DATASET, JOB, Store
 
 S = TypeVar("S", bound=OpenModel)
 

@@ -19,6 +19,7 @@ from oarlock_operator.reconcile.observed import (
     ObservedNode,
     ObservedObject,
     ObservedPod,
+    ObservedPodGroup,
     ObservedService,
     Taint,
 )
@@ -27,6 +28,7 @@ from oarlock_operator.untrusted import Identity, read_termination_record
 Object = Mapping[str, Any]
 
 _LONGEST_MESSAGE = 1024
+_LONGEST_PHASE = 32
 _LARGEST_NUMBER = 10**6
 _SIGNAL_OFFSET = 128
 """A process that a signal kills ends with this exit code plus the signal."""
@@ -86,6 +88,7 @@ def observe_pod(raw: Object) -> SeenPod:
         scheduled_at=_scheduled_at(status),
         unschedulable=_unschedulable(status),
         is_gated=_condition(status, "PodScheduled", "False").get("reason") == "SchedulingGated",
+        pod_group=_find_pod_group(metadata),
         node=spec.get("nodeName") or "",
         ip=status.get("podIP") or "",
         started=parse_time(containers.running.get("startedAt") or ended.get("startedAt")),
@@ -130,6 +133,25 @@ def observe_service(raw: Object) -> ObservedService:
         owner_uid=owner_uid(raw),
         deleting="deletionTimestamp" in metadata,
     )
+
+
+def observe_pod_group(raw: Object) -> ObservedPodGroup:
+    """Observe a PodGroup. Volcano writes why it cannot be placed into a condition, coscheduling into its pods."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    return ObservedPodGroup(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        owner_uid=owner_uid(raw),
+        attempt=_number(raw, names.ATTEMPT_LABEL),
+        deleting="deletionTimestamp" in metadata,
+        phase=clean_text(str(status.get("phase") or ""), limit=_LONGEST_PHASE),
+        message=read_message(_condition(status, "Unschedulable", "True")),
+    )
+
+
+def _find_pod_group(metadata: Object) -> str:
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    return str(labels.get(names.COSCHEDULING_GROUP_LABEL) or annotations.get(names.VOLCANO_GROUP_ANNOTATION) or "")
 
 
 def observe_node(raw: Object) -> ObservedNode:

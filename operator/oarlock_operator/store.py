@@ -4,65 +4,44 @@ A key is the reference of a Dataset or a TrainingJob. The store never decides an
 known, and which objects must be read live before that may be believed. No I/O, no clock.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from oarlock_api.contract import TerminationRecord
-from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator import observing
 from oarlock_operator.cluster.port import Change, WatchEvent
 from oarlock_operator.complaints import Complaints
+from oarlock_operator.kept_objects import (
+    Child,
+    OwnedPod,
+    Stored,
+    keep_claim,
+    keep_dataset,
+    keep_job,
+    keep_pod,
+    keep_pod_group,
+    keep_service,
+)
 from oarlock_operator.mirror import Mirror, Name
 from oarlock_operator.observing import Object, SeenPod
 from oarlock_operator.policy.cleanup import has_left
-from oarlock_operator.queueing.demand import Demand, read_demand
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedNode, ObservedPod, ObservedService
+from oarlock_operator.reconcile.observed import (
+    ObservedClaim,
+    ObservedNode,
+    ObservedPod,
+    ObservedPodGroup,
+    ObservedService,
+)
 from oarlock_operator.reconcile.plans import Reference
 
 JOB, DATASET = "TrainingJob", "Dataset"
 POD, SERVICE, CLAIM, NODE, EVENT = "Pod", "Service", "PersistentVolumeClaim", "Node", "Event"
+POD_GROUP = "PodGroup"
+"""Of a scheduler that may not be installed: nothing waits until it is listed."""
 CUSTOM_KINDS = (DATASET, JOB)
 CHILD_KINDS = (POD, SERVICE, CLAIM)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Stored:
-    """A custom object: as text, which takes a tenth of the memory, with the few facts that others are found by."""
-
-    uid: str
-    text: bytes
-    dataset: str = ""
-    """The Dataset that an unfinished job refers to."""
-    phase: str = ""
-    has_begun: bool = False
-    """Whether a job was accepted."""
-    demand: Demand | None = None
-    """What the queue needs to know of a job."""
-    for_users: int = 0
-    """Changes with what the jobs of a Dataset depend on: without this, every new job would have all others planned."""
-
-    def load(self) -> dict[str, Any]:
-        raw: dict[str, Any] = json.loads(self.text)
-        return raw
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Child:
-    """An observed Service or PersistentVolumeClaim, with the key that it was made for."""
-
-    owner: Reference | None
-    seen: Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OwnedPod:
-    """An observed pod, with the key that it was made for."""
-
-    owner: Reference | None
-    seen: SeenPod
 
 
 class Store:
@@ -74,11 +53,12 @@ class Store:
         """Called when the queue must decide anew: a job, the node of a pod, or a node has changed."""
         self.counts_cores = False
         """Whether the queue counts more than GPUs, so that jobs without any concern it."""
-        self.jobs: Mirror[Stored] = Mirror(_store, self._job_changed)
-        self.datasets: Mirror[Stored] = Mirror(_store, self._dataset_changed)
-        self.pods: Mirror[OwnedPod] = Mirror(_own_pod, self._pod_changed)
-        self.services: Mirror[Child] = Mirror(_own_service, self._child_changed(SERVICE))
-        self.claims: Mirror[Child] = Mirror(_own_claim, self._child_changed(CLAIM))
+        self.jobs: Mirror[Stored] = Mirror(keep_job, self._job_changed)
+        self.datasets: Mirror[Stored] = Mirror(keep_dataset, self._dataset_changed)
+        self.pods: Mirror[OwnedPod] = Mirror(keep_pod, self._pod_changed)
+        self.services: Mirror[Child] = Mirror(keep_service, self._child_changed(SERVICE))
+        self.claims: Mirror[Child] = Mirror(keep_claim, self._child_changed(CLAIM))
+        self.pod_groups: Mirror[Child] = Mirror(keep_pod_group, self._child_changed(POD_GROUP))
         self.nodes: Mirror[ObservedNode] = Mirror(observing.observe_node, self._node_changed)
         self._mirrors: dict[str, Mirror[Any]] = {
             JOB: self.jobs,
@@ -86,6 +66,7 @@ class Store:
             POD: self.pods,
             SERVICE: self.services,
             CLAIM: self.claims,
+            POD_GROUP: self.pod_groups,
             NODE: self.nodes,
         }
         self._children: dict[tuple[str, Reference], set[Name]] = defaultdict(set)
@@ -130,9 +111,11 @@ class Store:
         self._mirrors[reference.kind].forget(_name(reference), asked=asked)
 
     def expect_deletion(self, reference: Reference, uid: str) -> None:
-        """Note that the server accepted the deletion of a pod."""
+        """Note that the server accepted the deletion of a pod or a PodGroup."""
         if reference.kind == POD:
             self.pods.amend(_name(reference), uid, _deleting)
+        elif reference.kind == POD_GROUP:
+            self.pod_groups.amend(_name(reference), uid, _leaving)
 
     def is_listed(self) -> bool:
         """Whether everything was seen at least once that planning must not miss."""
@@ -155,7 +138,7 @@ class Store:
     def doubts(self, key: Reference) -> list[Reference]:
         """Return what must be read live before a key may be planned: itself, its children, their nodes, a job's Dataset."""
         near = {(key.kind, _name(key))}
-        near |= {(kind, name) for kind in CHILD_KINDS for name in self._children.get((kind, key), ())}
+        near |= {(kind, name) for kind in (*CHILD_KINDS, POD_GROUP) for name in self._children.get((kind, key), ())}
         stored = self._mirrors[key.kind].get(_name(key))
         if key.kind == JOB and stored and stored.dataset:
             near.add((DATASET, Name(key.namespace, stored.dataset)))
@@ -181,7 +164,7 @@ class Store:
 
     def _hear_last_words(self, raw: Object) -> None:
         try:
-            gone = _own_pod(raw)
+            gone = keep_pod(raw)
         except Exception:  # noqa: BLE001  # whatever is wrong with it, it is gone
             return
         pod = gone.seen.pod
@@ -193,6 +176,13 @@ class Store:
     def service_of(self, key: Reference, name: str) -> ObservedService | None:
         child = self.services.get(Name(key.namespace, name))
         return child.seen if child else None
+
+    def pod_groups_of(self, key: Reference) -> tuple[ObservedPodGroup, ...] | None:
+        """Return the PodGroups made for a job, of all attempts; None: not known."""
+        if not self.pod_groups.is_listed:
+            return None
+        names = sorted(self._children.get((POD_GROUP, key), ()))
+        return tuple(child.seen for name in names if (child := self.pod_groups.get(name)))
 
     def claim(self, name: Name) -> ObservedClaim | None:
         child = self.claims.get(name)
@@ -332,30 +322,6 @@ class Store:
                 self._wake(owned.owner)
 
 
-def _store(raw: Object) -> Stored:
-    status, spec = raw.get("status") or {}, raw.get("spec") or {}
-    phase = status.get("phase") or ""
-    reference = spec.get("dataset") if raw["kind"] == JOB else None
-    name = reference.get("name") if isinstance(reference, dict) else None
-    is_user = isinstance(name, str) and phase not in FINISHED_JOB_PHASES
-    metadata = {key: value for key, value in raw["metadata"].items() if key != "managedFields"}
-    text = json.dumps({**raw, "metadata": metadata}, separators=(",", ":")).encode()
-    return Stored(
-        uid=metadata.get("uid", ""),
-        text=text,
-        dataset=name if is_user and name else "",
-        phase=phase,
-        has_begun=bool(status.get("run")),
-        demand=read_demand(raw) if raw["kind"] == JOB else None,
-        for_users=_digest_for_users(raw) if raw["kind"] == DATASET else 0,
-    )
-
-
-def _digest_for_users(raw: Object) -> int:
-    status = {key: value for key, value in (raw.get("status") or {}).items() if key not in {"holders", "conditions"}}
-    return hash(json.dumps([status, "deletionTimestamp" in raw["metadata"]], sort_keys=True))
-
-
 def _demands_differ(old: Stored | None, new: Stored | None, *, counts_cores: bool) -> bool:
     before, after = old.demand if old else None, new.demand if new else None
     if not counts_cores and not any(demand and demand.gpus for demand in (before, after)):
@@ -371,26 +337,14 @@ def _place_of(owned: OwnedPod | None) -> tuple[object, ...]:
     return (pod.uid, pod.node, pod.deleting, has_left(pod))
 
 
-def _own_pod(raw: Object) -> OwnedPod:
-    return OwnedPod(owner=_owner(raw), seen=observing.observe_pod(raw))
-
-
-def _own_service(raw: Object) -> Child:
-    return Child(owner=_owner(raw), seen=observing.observe_service(raw))
-
-
-def _own_claim(raw: Object) -> Child:
-    return Child(owner=_owner(raw), seen=observing.observe_claim(raw))
-
-
-def _owner(raw: Object) -> Reference | None:
-    kind, name = observing.find_owner(raw)
-    return Reference(kind=kind, namespace=raw["metadata"].get("namespace", ""), name=name) if kind else None
-
-
 def _deleting(owned: OwnedPod) -> OwnedPod:
     pod: ObservedPod = replace(owned.seen.pod, deleting=True)
     return replace(owned, seen=replace(owned.seen, pod=pod))
+
+
+def _leaving(child: Child) -> Child:
+    group: ObservedPodGroup = replace(child.seen, deleting=True)
+    return replace(child, seen=group)
 
 
 def _name(reference: Reference) -> Name:

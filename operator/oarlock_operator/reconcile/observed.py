@@ -68,6 +68,8 @@ class ObservedPod:
     """The scheduler's message."""
     is_gated: bool = False
     """Whether a scheduling gate keeps the scheduler from it."""
+    pod_group: str = ""
+    """The PodGroup with whose other pods it is placed, if a scheduler does that."""
     node: str = ""
     ip: str = ""
     started: float | None = None
@@ -162,6 +164,21 @@ class ObservedService:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedPodGroup:
+    """The PodGroup of an attempt, for a scheduler that places gangs."""
+
+    name: str
+    uid: str
+    owner_uid: str
+    attempt: int
+    deleting: bool = False
+    phase: str = ""
+    """As the scheduler or its controller calls it; empty: neither has looked at it yet."""
+    message: str = ""
+    """Why it is not placed, in the scheduler's words."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObservedDataset:
     """A Dataset as a job sees it."""
 
@@ -201,6 +218,8 @@ class ObservedJob:
     pods: tuple[ObservedPod, ...] = ()
     """Pods of all attempts that belong to this UID, and those of other owners that hold a name of ours."""
     service: ObservedService | None = None
+    pod_groups: tuple[ObservedPodGroup, ...] | None = None
+    """PodGroups of all attempts, and those of other owners that hold a name of ours; None: not known, or there are none here."""
     dataset: ObservedDataset | None = None
     claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
     """Claims by name: the data's, the checkpoints' and those that the pod template mounts."""
