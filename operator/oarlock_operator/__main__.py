@@ -23,6 +23,7 @@ from oarlock_operator.controller import Controller
 from oarlock_operator.errors import OperatorError, StartError
 from oarlock_operator.handlers import run_event_source
 from oarlock_operator.leading_campaign import Campaign
+from oarlock_operator.manifests.pod_groups import find_group_scheduler
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.probes import serve_probes
 from oarlock_operator.prometheus_metrics import PrometheusMetrics
@@ -73,12 +74,13 @@ async def serve(settings: Settings) -> None:
 
     Raises:
         StartError: definitions or permissions are missing.
+        ValueError: a setting makes no sense.
     """
-    metrics = PrometheusMetrics()
+    group_scheduler, metrics = find_group_scheduler(settings), PrometheusMetrics()
     metrics.serve(settings.metrics_port)
     clock = ServerClock()
     connection = await Connection.open(metrics=metrics, clock=clock)
-    cluster = KubernetesCluster(connection)
+    cluster = KubernetesCluster(connection, group_scheduler=group_scheduler)
     try:
         await _check(connection, settings)
         campaign = _build_campaign(connection, settings, clock, metrics)

@@ -24,6 +24,7 @@ from oarlock_operator.reconcile.observed import (
     ObservedImport,
     ObservedJob,
     ObservedPod,
+    ObservedPodGroup,
     ObservedService,
     Refusal,
 )
@@ -113,6 +114,7 @@ class Gatherer:
             status=status,
             pods=_observed(seen),
             service=service or next((each for each in read if isinstance(each, ObservedService)), None),
+            pod_groups=self._pod_groups_of(key, read),
             dataset=self._dataset_of(key, raw),
             claims=self._find_claims(key, claims, read),
             report=self.progress.report(key),
@@ -169,6 +171,12 @@ class Gatherer:
         made = self.store.pods_of(key)
         known = {each.pod.uid for each in made}
         return [*made, *(each for each in read if isinstance(each, SeenPod) and each.pod.uid not in known)]
+
+    def _pod_groups_of(self, key: Reference, read: Iterable[Any]) -> tuple[ObservedPodGroup, ...] | None:
+        """PodGroups made for a job, and strangers that hold its names; None: they are not watched, or not listed yet."""
+        made = self.store.pod_groups_of(key)
+        strangers = tuple(each for each in read if isinstance(each, ObservedPodGroup))
+        return (*made, *strangers) if made is not None else None
 
     def _claims_of(self, key: Reference, raw: Mapping[str, Any]) -> frozenset[str]:
         claims = observing.find_claims(raw)

@@ -16,7 +16,7 @@ from oarlock_operator.cluster.port import Cluster, NotFoundError
 from oarlock_operator.observing import Object
 from oarlock_operator.occupancy import Occupancy
 from oarlock_operator.reconcile.plans import Reference
-from oarlock_operator.store import CLAIM, POD, SERVICE
+from oarlock_operator.store import CLAIM, POD, POD_GROUP, SERVICE
 
 _SETTLED_AGE = 60.0
 """Seconds for which a bound claim counts as read."""
@@ -28,6 +28,7 @@ _OBSERVERS: dict[str, Callable[[Object], Any]] = {
     CLAIM: observing.observe_claim,
     POD: observing.observe_pod,
     SERVICE: observing.observe_service,
+    POD_GROUP: observing.observe_pod_group,
 }
 
 

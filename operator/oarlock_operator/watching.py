@@ -5,11 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from oarlock_operator.clock import Clock
-from oarlock_operator.cluster.port import Change, Cluster, ClusterError, RefusedError, WatchEvent
+from oarlock_operator.cluster.port import Change, Cluster, ClusterError, NotFoundError, RefusedError, WatchEvent
 from oarlock_operator.echoes import Unheard
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.names import MANAGED_BY, MANAGED_BY_LABEL
-from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, Store
+from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, POD_GROUP, Store
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ class Watching:
         self._hinted = asyncio.Event()
         self.failing_since: dict[str, float] = {}
         """Since when, on the monotonic clock, a watch does not get through, by kind; absent: it does."""
-        self.unheard = {kind: Unheard() for kind in (*CUSTOM_KINDS, *CHILD_KINDS)}
+        self.absent: set[str] = set()
+        """Kinds of other projects that the cluster does not know, as far as known."""
+        self.unheard = {kind: Unheard() for kind in (*CUSTOM_KINDS, *CHILD_KINDS, POD_GROUP)}
         """What the operator wrote, or read past the watch, and the watch has not brought, by kind."""
 
     def take(self, kind: str, event: WatchEvent) -> None:
@@ -53,6 +55,7 @@ class Watching:
         self._heard_of.add(kind)
         self._metrics.count_watch(kind=kind, what=event.change.value.lower())
         self.failing_since.pop(kind, None)
+        self.absent.discard(kind)
         if event.change is Change.RELISTED:
             self._relisted()
             self._note_listing()
@@ -61,8 +64,15 @@ class Watching:
         """Wait until everything was seen at least once that planning must not miss."""
         await self._listed.wait()
 
-    async def watch(self, kind: str, *, labels: Mapping[str, str] | None = None, is_optional: bool = False) -> None:
-        """Follow a kind for ever.
+    async def watch(
+        self,
+        kind: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        is_optional: bool = False,
+        may_be_absent: bool = False,
+    ) -> None:
+        """Follow a kind for ever; one that may be absent, until the cluster does not know it.
 
         Raises:
             RefusedError: we may not watch it, and cannot do without.
@@ -83,6 +93,10 @@ class Watching:
                     raise
                 self._note_failure(kind, error)
             except ClusterError as error:
+                if may_be_absent and isinstance(error, NotFoundError):
+                    self.failing_since.pop(kind, None)
+                    self.absent.add(kind)
+                    return
                 self._note_failure(kind, error)
             except Exception as error:  # noqa: BLE001  # whatever a watch fails of, it begins again
                 _log.exception("the watch of %s fails", kind)
@@ -125,7 +139,7 @@ class Watching:
         while True:
             hints = await self._wait_for_hints(seconds)
             try:
-                for kind in sorted(hints or {*CUSTOM_KINDS, *CHILD_KINDS}):
+                for kind in sorted(hints or self._comparable()):
                     await self._compare(kind)
             except ClusterError as error:
                 self._metrics.count_error(where="resync", error=error)
@@ -139,7 +153,7 @@ class Watching:
             await self._clock.sleep(_ECHO_SECONDS)
             now = self._clock.monotonic()
             for kind, unheard in self.unheard.items():
-                owes = kind not in self._heard_of and kind not in self.failing_since
+                owes = kind not in self._heard_of and kind not in {*self.failing_since, *self.absent}
                 unheard.update(set(self._store.mirror(kind).unheard()) if owes else set(), now=now)
             self._heard_of.clear()
 
@@ -160,12 +174,16 @@ class Watching:
         return kinds
 
     async def _compare(self, kind: str) -> None:
-        labels = {MANAGED_BY_LABEL: MANAGED_BY} if kind in CHILD_KINDS else None
+        labels = {MANAGED_BY_LABEL: MANAGED_BY} if kind not in CUSTOM_KINDS else None
         listed = await self._cluster.list_versions(kind, namespace=self._namespace, labels=labels)
         differences = self._store.mirror(kind).compare(listed)
         self._metrics.count_repairs(kind=kind, repairs=differences)
         if differences:
             _log.info("%d objects of kind %s differ from what is stored", differences, kind)
+
+    def _comparable(self) -> set[str]:
+        has_groups = self._store.mirror(POD_GROUP).is_listed and POD_GROUP not in self.absent
+        return {*CUSTOM_KINDS, *CHILD_KINDS, *((POD_GROUP,) if has_groups else ())}
 
     def _note_listing(self) -> None:
         if self._store.is_listed():

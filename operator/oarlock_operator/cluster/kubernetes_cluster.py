@@ -8,8 +8,9 @@ from oarlock_operator.cluster.agent_client import fetch_status
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.cluster.event_notes import Repetitions, build_event, build_repetition
 from oarlock_operator.cluster.port import AlreadyExistsError, ClusterError, NotFoundError, Object, WatchEvent
-from oarlock_operator.cluster.resources import RESOURCES, leave_versions
+from oarlock_operator.cluster.resources import find_resources, leave_versions
 from oarlock_operator.cluster.watches import follow, list_objects
+from oarlock_operator.manifests.pod_groups import GroupScheduler
 from oarlock_operator.reconcile.plans import EventNote, Reference
 
 _log = logging.getLogger(__name__)
@@ -20,8 +21,8 @@ _EVENT_SECONDS = 5.0
 class KubernetesCluster:
     """Implements `Cluster`; all methods belong to one event loop."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, *, group_scheduler: GroupScheduler | None = None) -> None:
+        self._connection, self._resources = connection, find_resources(group_scheduler)
         self._repetitions = Repetitions()
 
     async def close(self) -> None:
@@ -33,25 +34,25 @@ class KubernetesCluster:
     async def list(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
-        listed, _ = await list_objects(self._connection, RESOURCES[kind], namespace=namespace, labels=labels)
+        listed, _ = await list_objects(self._connection, self._resources[kind], namespace=namespace, labels=labels)
         return listed
 
     async def list_versions(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> Sequence[Object]:
-        resource = leave_versions(RESOURCES[kind])
+        resource = leave_versions(self._resources[kind])
         listed, _ = await list_objects(self._connection, resource, namespace=namespace, labels=labels)
         return listed
 
     def watch(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> AsyncIterator[WatchEvent]:
-        return follow(self._connection, RESOURCES[kind], namespace=namespace, labels=labels)
+        return follow(self._connection, self._resources[kind], namespace=namespace, labels=labels)
 
     async def create(self, manifest: Object) -> Object:
         metadata = manifest["metadata"]
         reference = Reference(kind=manifest["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"])
-        resource = RESOURCES[reference.kind]
+        resource = self._resources[reference.kind]
         path = resource.path(namespace=reference.namespace)
         return await self._connection.request(
             "create", path, resource=resource.plural, body=manifest, reference=reference
@@ -67,7 +68,7 @@ class KubernetesCluster:
             return
 
     async def write_status(self, reference: Reference, *, resource_version: str, status: Object) -> Object:
-        resource = RESOURCES[reference.kind]
+        resource = self._resources[reference.kind]
         metadata = {"name": reference.name, "namespace": reference.namespace, "resourceVersion": resource_version}
         body = {
             "apiVersion": resource.api_version,
@@ -102,13 +103,13 @@ class KubernetesCluster:
     async def _ask(
         self, verb: str, reference: Reference, *, subresource: str = "", body: Object | None = None
     ) -> Object:
-        resource = RESOURCES[reference.kind]
+        resource = self._resources[reference.kind]
         path = resource.path(namespace=reference.namespace, name=reference.name, subresource=subresource)
         counted = f"{resource.plural}/{subresource}" if subresource else resource.plural
         return await self._connection.request(verb, path, resource=counted, body=body, reference=reference)
 
     async def _record(self, event: Object) -> None:
-        resource, namespace, name = RESOURCES["Event"], event["metadata"]["namespace"], event["metadata"]["name"]
+        resource, namespace, name = self._resources["Event"], event["metadata"]["namespace"], event["metadata"]["name"]
         count = self._repetitions.count(event)
         try:
             if count == 1:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from oarlock_api.v1alpha1 import GROUP
 from oarlock_operator.cluster.connection import Connection
 from oarlock_operator.errors import StartError
+from oarlock_operator.manifests.pod_groups import PLURAL, GroupScheduler, find_group_scheduler
 from oarlock_operator.settings import Settings
 
 _LEASES = "coordination.k8s.io"
@@ -47,6 +48,11 @@ def needed_rights() -> Iterator[Right]:
     yield Right("delete", "pods")
 
 
+def pod_group_rights(scheduler: GroupScheduler) -> Iterator[Right]:
+    """Yield all rights that handing gangs over needs: a PodGroup goes with its attempt, and is never changed."""
+    yield from (Right(verb, PLURAL, scheduler.group) for verb in ("get", "list", "watch", "create", "delete"))
+
+
 def lease_rights(name: str) -> Iterator[Right]:
     """Yield all rights that leading needs, in the namespace of the Lease: on that one alone, and to create it."""
     yield from (Right(verb, "leases", _LEASES, name=name) for verb in ("get", "list", "watch", "update"))
@@ -60,7 +66,9 @@ async def check_permissions(connection: Connection, settings: Settings) -> None:
         StartError: naming every right that is missing.
         UnavailableError.
     """
-    await _check(connection, needed_rights(), namespace=settings.namespace)
+    scheduler = find_group_scheduler(settings)
+    handing_over = pod_group_rights(scheduler) if scheduler else ()
+    await _check(connection, (*needed_rights(), *handing_over), namespace=settings.namespace)
     if settings.lease_namespace:
         await _check(connection, lease_rights(settings.lease_name), namespace=settings.lease_namespace)
 

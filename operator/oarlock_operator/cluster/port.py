@@ -77,7 +77,10 @@ def keep_version(raw: Object) -> Object:
 
 
 class Cluster(Protocol):
-    """A cluster. Kinds: Dataset, TrainingJob, Pod, Service, PersistentVolumeClaim, Node, Event."""
+    """A cluster. Kinds: Dataset, TrainingJob, Pod, Service, PersistentVolumeClaim, Node, Event.
+
+    One that gangs are handed over to has PodGroup as well: a request for it ends with NotFoundError while it is not installed.
+    """
 
     async def get(self, reference: Reference) -> Object:
         """Read one object, past every cache.

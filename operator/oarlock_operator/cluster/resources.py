@@ -1,11 +1,13 @@
 """Where each kind lives on an API server, and what of its objects is worth keeping. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from oarlock_api.v1alpha1 import GROUP, VERSION
 from oarlock_operator.cluster.port import Object, keep_version
+from oarlock_operator.manifests import pod_groups
+from oarlock_operator.manifests.pod_groups import GroupScheduler
 
 
 def _without_managed_fields(raw: Object) -> Object:
@@ -90,3 +92,11 @@ RESOURCES: dict[str, Resource] = {
         Resource(kind="Event", plural="events", field_selector="type=Warning"),
     )
 }
+
+
+def find_resources(scheduler: GroupScheduler | None) -> Mapping[str, Resource]:
+    """Return where each kind lives, with the PodGroup of the scheduler to which gangs are handed over."""
+    if scheduler is None:
+        return RESOURCES
+    group = Resource(kind=pod_groups.KIND, group=scheduler.group, version=scheduler.version, plural=pod_groups.PLURAL)
+    return {**RESOURCES, group.kind: group}
