@@ -130,6 +130,25 @@ _CONTAINERS: tuple[Row, ...] = (
      "the node cannot set up the network of pod <pod> on node <node>: <the kubelet's words>",
      "See to the network plugin (CNI) of the node"),
 )  # fmt: skip
+_ADDED = "A pod with a container that a webhook added, as the kubelet shows it"
+_WEBHOOK = "See `kubectl logs <pod> -c mesh`, and the webhook that adds it"
+_INIT: tuple[Row, ...] = (
+    ("init-container-crashes", "An init container fails again and again", _ADDED, "InitContainerCrashing",
+     "init container mesh of pod <pod> on node <node> fails again and again: the last time it ended with exit code 1: iptables",
+     _WEBHOOK),
+    ("init-container-without-image", "The image of an init container does not exist", _ADDED, "ImageNotFound",
+     "pod <pod> on node <node> cannot pull image r.example.com/mesh:1 of init container mesh: the registry has no such image",
+     _WEBHOOK),
+    ("init-container-endless", "An init container does not end", _ADDED, "InitContainerRunning",
+     "init container mesh of pod <pod> on node <node> runs since <time> and has not ended: the trainer starts only after it",
+     _WEBHOOK),
+)  # fmt: skip
+_INIT_FAILED: tuple[Row, ...] = (
+    ("init-container-fails", "An init container fails", _ADDED, "InitContainerFailed",
+     "init container mesh of pod <pod> on node <node> ended with exit code 1: iptables: permission denied", _WEBHOOK),
+    ("sidecar-outlives-trainer", "A sidecar runs on after the trainer was killed", _ADDED, "ProcessKilled",
+     "pod <pod> on node <node> was killed", "look for an out-of-memory kill or a hardware fault in the node's log"),
+)  # fmt: skip
 _START_ERROR: tuple[Row, ...] = (
     ("start-error", "The container ends with StartError", "A failed pod as the kubelet shows it", "ContainerRefused",
      "the container of pod <pod> on node <node> cannot start", "check the image: it needs python and the oarlock trainer"),
@@ -223,6 +242,8 @@ CLUSTER_FAULTS: tuple[Fault, ...] = (
     *_rows("Images", "Starting", Answer.WAITS, _IMAGES),
     *_rows("Containers", "Starting", Answer.WAITS, _CONTAINERS),
     *_rows("Containers", "Failed", Answer.NEVER, _START_ERROR),
+    *_rows("Containers that webhooks add", "Starting", Answer.WAITS, _INIT),
+    *_rows("Containers that webhooks add", "Restarting", Answer.WINDOWED, _INIT_FAILED),
     *_rows("Pods and nodes", "Restarting", Answer.FREE, _FREE_PODS),
     *_rows("Pods and nodes", "Restarting", Answer.WINDOWED, _WINDOWED_PODS),
     *_rows("Pods and nodes", "Restarting", Answer.COUNTED, _COUNTED_PODS),

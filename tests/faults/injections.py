@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults.stage import LABEL, Inject, Object, Stage, complain, disrupt, end, run_and, wait
+from faults.stage import LABEL, Inject, Object, Stage, complain, container, disrupt, end, run_and, wait
 
 from oarlock_operator import names
 
@@ -176,6 +176,60 @@ CONTAINERS: dict[str, Injection] = {
 }
 
 
+def _add(
+    *, init: Object | None = None, beside: Object | None = None, trainer: Object, phase: str = "Pending"
+) -> Inject:
+    """Let the pod have a container that a webhook added: one that is started before the trainer's, or runs beside it."""
+
+    def inject(stage: Stage, pods: list[Object]) -> None:
+        added = {"name": "mesh", "image": "r.example.com/mesh:1", "imageID": "", "ready": False, "restartCount": 0}
+        status: Object = {"phase": phase, "containerStatuses": container(trainer)}
+        if init is not None:
+            status["initContainerStatuses"] = [{**added, **init}]
+        if beside is not None:
+            status["containerStatuses"] += [{**added, **beside}]
+        stage.write_status(pods[0], status)
+
+    return inject
+
+
+_INITIALISING = {"waiting": {"reason": "PodInitializing"}}
+_FAILED = {"terminated": {"exitCode": 1, "reason": "Error", "message": "iptables: permission denied"}}
+_SINCE = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+
+ADDED: dict[str, Injection] = {
+    "init-container-crashes": Injection(
+        act=_add(
+            init={
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                "lastState": _FAILED,
+            },
+            trainer=_INITIALISING,
+        )
+    ),
+    "init-container-without-image": Injection(
+        act=_add(
+            init={
+                "state": {
+                    "waiting": {
+                        "reason": "ErrImagePull",
+                        "message": _PULL.format(code="NotFound", said="not found").replace("mine", "mesh"),
+                    }
+                }
+            },
+            trainer=_INITIALISING,
+        )
+    ),
+    "init-container-endless": Injection(act=_add(init={"state": _SINCE}, trainer=_INITIALISING)),
+    "init-container-fails": Injection(act=_add(init={"state": _FAILED}, trainer=_INITIALISING, phase="Failed")),
+    "sidecar-outlives-trainer": Injection(
+        act=_add(
+            beside={"state": _SINCE}, trainer={"terminated": {"exitCode": 137, "reason": "Error"}}, phase="Running"
+        )
+    ),
+}
+
+
 def _delete_pod(stage: Stage, pods: list[Object]) -> None:
     stage.api.delete(stage.path("pods", pods[0]["metadata"]["name"]))
 
@@ -275,7 +329,7 @@ DATA: dict[str, Injection] = {
     "dataset-deleted": Injection(job={"dataset": {"name": "leaving"}}),
 }
 
-INJECTIONS = {**SCHEDULING, **VOLUMES, **IMAGES, **CONTAINERS, **PODS, **API, **DATA}
+INJECTIONS = {**SCHEDULING, **VOLUMES, **IMAGES, **CONTAINERS, **ADDED, **PODS, **API, **DATA}
 
 
 def count_pods(injection: Injection) -> int:
