@@ -9,6 +9,7 @@ from reconciling.job_states import (
     NOW,
     SETTINGS,
     accept,
+    after,
     condition,
     kinds,
     make_spec,
@@ -20,7 +21,7 @@ from reconciling.job_states import (
     train,
 )
 
-from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_api.v1alpha1.status import FailureRecord, JobPhase
 from oarlock_operator.queueing.verdicts import Stand, Verdict
 from oarlock_operator.reconcile.observed import ObservedJob
 from oarlock_operator.reconcile.plans import Plan, Reference
@@ -187,6 +188,22 @@ def test_preempted_job_says_by_whom_while_it_waits_and_starts_its_next_attempt()
     planned = plan(replace(gone, status=status, verdict=GRANTED))
     [name] = [manifest["metadata"]["name"] for manifest in planned.create if manifest["kind"] == "Pod"]
     assert name == f"lenet-{JOB_UID[:8]}-1-0"
+
+
+def test_preempted_job_starts_no_sooner_than_its_back_off_is_over() -> None:
+    failure = FailureRecord(attempt=0, cause="Hung", message="rank 1 hung", time=after(-20))
+    backing_off = {"phase": JobPhase.RESTARTING, "retry_after": after(60), "failures": [failure], "nodes": 0}
+    preempted = replace(admit_and_train(status=backing_off), pods=(), report=None, verdict=TAKEN)
+    granted = replace(preempted, status=status_after(preempted), verdict=GRANTED)
+
+    waiting, ready = plan(granted), plan(granted, now=NOW + 60)
+
+    status = status_of(waiting)
+    assert (status.phase, status.reason) == (JobPhase.RESTARTING, "Hung")
+    assert condition(status, "Admitted") == ("True", "Admitted")
+    assert status.message == f"rank 1 hung. Attempt 1 starts at {after(60)}"
+    assert (waiting.create, waiting.wake_at) == ((), NOW + 60)
+    assert "Pod" in kinds(ready)
 
 
 def test_pods_that_an_operator_died_before_deleting_are_deleted_while_the_job_waits() -> None:

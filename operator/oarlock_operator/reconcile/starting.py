@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from oarlock_api.v1alpha1.status import JobPhase
+from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator import names
 from oarlock_operator.manifests.claims import build_claim
 from oarlock_operator.manifests.metadata import Manifest
@@ -34,18 +34,25 @@ def make_room(job: JobView) -> JobStep | None:
     blocking = [pod for pod in job.old_pods if not is_abandoned(pod, lost_nodes=lost_nodes, now=job.now)]
     lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
     retry_at = parse_time(job.status.retry_after)
-    must_wait = job.status.phase is JobPhase.RESTARTING and is_waiting(retry_at, now=job.now)
+    # The queue may have had the job meanwhile, which does not shorten the back-off.
+    must_wait = not job.pods and is_waiting(retry_at, now=job.now)
     if not blocking and not lingering and not must_wait:
         return None
     ending = f". Pod {blocking[0].name} of the attempt before is still ending" if blocking else ""
-    is_restart = job.status.phase is JobPhase.RESTARTING
+    is_restart = must_wait or job.status.phase is JobPhase.RESTARTING
     return JobStep(
         phase=JobPhase.RESTARTING if is_restart else JobPhase.STARTING,
-        reason=job.status.reason if is_restart else "OldPodsEnding",
+        reason=_find_restart_reason(job.status) if is_restart else "OldPodsEnding",
         message=(describe_restart(job.status) if is_restart else "resuming") + ending,
         delete=lingering,
         wake_at=retry_at if must_wait else overdue_at(blocking, now=job.now),
     )
+
+
+def _find_restart_reason(status: TrainingJobStatus) -> str:
+    if status.phase is JobPhase.RESTARTING or not status.failures:
+        return status.reason
+    return status.failures[-1].cause
 
 
 def sweep(job: JobView, step: JobStep) -> JobStep:

@@ -42,7 +42,6 @@ def give_way(job: JobView) -> JobStep | None:
             "attempt": raise_attempt(job),
             **(set_gang(job, job.wanted, why="the job was preempted") if job.wanted != job.nodes else {}),
             "queue": QueueStatus(since=format_time(job.now), preempted_by=verdict.winner),
-            "retry_after": None,
         },
         delete=pods,
         confirm=True,
