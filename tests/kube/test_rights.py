@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ EVERYBODYS = {"create selfsubjectaccessreviews.authorization.k8s.io"}
 ASKED_IN_VAIN = {"customresourcedefinitions", "nodes"}
 """What an operator of one namespace may not read, and does without."""
 LOST = {"oarlock.test/doomed": "yes"}
+ONLY_FOR_THE_LOST = {"key": "oarlock.test/doomed", "effect": "NoSchedule"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,22 +64,31 @@ def read_granted(scene: Scene, account: str) -> Iterator[str]:
 
 
 def add_doomed_node(scene: Scene) -> None:
-    """Add a node that nobody keeps alive: it takes pods for a few seconds, and is lost then."""
-    capacity = {"cpu": "8", "memory": "64Gi", "pods": "10"}
+    """Add a node that is lost when nobody keeps it alive any more, and takes no pods but those that are meant for it."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "doomed", "labels": LOST}}
-    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "as long as it lasts"}
-    scene.control_plane.api.create("/api/v1/nodes", node)
+    scene.control_plane.api.create("/api/v1/nodes", {**node, "spec": {"taints": [ONLY_FOR_THE_LOST]}})
+
+
+def keep_alive(scene: Scene) -> None:
+    capacity = {"cpu": "8", "memory": "64Gi", "pods": "10"}
+    now = datetime.now(tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ready = {"type": "Ready", "status": "True", "reason": "KubeletReady", "lastHeartbeatTime": now}
     status = {"capacity": capacity, "allocatable": capacity, "conditions": [ready]}
     scene.control_plane.api.patch("/api/v1/nodes/doomed/status", {"status": status})
 
 
 def lose_a_node(scene: Scene) -> Callable[[], Any]:
     """Start a job on a node that will be lost, and return what holds when its next attempt has begun."""
-    on_it = {"nodes": 1, "gpusPerNode": 0, "podTemplate": {"nodeSelector": LOST}}
-    scene.apply(make_job("unlucky", workers=on_it))
+    template = {"nodeSelector": LOST, "tolerations": [{**ONLY_FOR_THE_LOST, "operator": "Exists"}]}
     add_doomed_node(scene)
+    scene.apply(make_job("unlucky", workers={"nodes": 1, "gpusPerNode": 0, "podTemplate": template}))
     pods = scene.wait_for(lambda: [pod for pod in scene.pods() if belongs(pod, "unlucky")], "no pod for a node to lose")
-    scene.wait_for(lambda: scene.get("pod", pods[0]["metadata"]["name"])["spec"].get("nodeName"), "it has no node")
+
+    def is_on_it() -> bool:
+        keep_alive(scene)
+        return bool(scene.get("pod", pods[0]["metadata"]["name"])["spec"].get("nodeName"))
+
+    scene.wait_for(is_on_it, "it has no node")
     scene.run_pod(pods[0])
     return lambda: scene.status("unlucky").get("attempt", 0) > 0
 
