@@ -16,9 +16,9 @@ from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Cluster, ClusterError
 from oarlock_operator.foreign_pods import ForeignPods
+from oarlock_operator.handing_over import HandingOver
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
-from oarlock_operator.names import KUEUE_GROUP
 from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.queueing.admit import admit
 from oarlock_operator.queueing.capacity import BUDGET, Capacity, Occupied, build_budget, parse_budget
@@ -43,7 +43,6 @@ _FRESH_SECONDS = 5.0
 """Most seconds ago that foreign pods were read when a place is given away."""
 _GRANT_SECONDS = 60.0
 """Seconds for which a place is kept whose verdict is not in the status yet: longer than any request takes."""
-_KUEUE_SECONDS = 60.0
 _MANY = 500
 """Jobs of which it takes long to decide."""
 _AT_ONCE = 32
@@ -86,6 +85,7 @@ class Admission:
         self._cluster, self._store, self._clock, self._metrics = cluster, store, clock, metrics
         self._wake, self._wake_at = wake, wake_at
         self._budget = parse_budget(settings.queue_budget) if settings.queue_budget else None
+        self._handing_over = HandingOver(cluster, clock, settings)
         self._off = _why_off(settings)
         self._foreign = ForeignPods(cluster, clock, namespace=settings.namespace)
         self._known: dict[Reference, _Known] = {}
@@ -93,8 +93,6 @@ class Admission:
         self.somebody_waits = False
         """Whether jobs wait that would fit if there were room."""
         self._changed = asyncio.Event()
-        self._kueue: bool | None = None
-        self._kueue_expires = 0.0
         store.queue_changed, store.counts_cores = self._changed.set, self._budget is not None
 
     def turn_off(self, why: str) -> None:
@@ -102,8 +100,12 @@ class Admission:
         if self._budget is None and not self._off:
             self._off = why
             _log.warning("the queue is off: %s", why)
-            for name in self._store.jobs:
-                self._wake(Reference(kind=JOB, namespace=name.namespace, name=name.name))
+            self._wake_all()
+
+    def note_pod_groups(self, *, are_served: bool) -> None:
+        """Note whether the cluster knows the PodGroups of the scheduler to which gangs are handed over."""
+        if self._handing_over.note_pod_groups(are_served=are_served):
+            self._wake_all()
 
     async def find_verdict(self, key: Reference, raw: Mapping[str, Any]) -> Verdict | None:
         """Return what is decided of a job; None: nothing yet.
@@ -113,8 +115,8 @@ class Admission:
         """
         policy = (raw.get("spec") or {}).get("runPolicy")
         queue = policy.get("queue") if isinstance(policy, Mapping) else None
-        if queue:
-            return await self._hand_over(str(queue))
+        if self._handing_over.takes(queue):
+            return await self._handing_over.find_verdict(str(queue) if queue else None)
         if self._off:
             return Verdict(stand=Stand.ADMITTED, reason="QueueOff", message=self._off)
         known = self._known.get(key)
@@ -123,6 +125,10 @@ class Admission:
         if known.verdict.stand is Stand.PREEMPTED and not self._still_waits(known.verdict):
             return None
         return known.verdict
+
+    def _wake_all(self) -> None:
+        for name in self._store.jobs:
+            self._wake(Reference(kind=JOB, namespace=name.namespace, name=name.name))
 
     def forget(self, key: Reference) -> None:
         self._known.pop(key, None)
@@ -301,19 +307,6 @@ class Admission:
         demand = stored.demand if stored else None
         return demand is not None and demand.uid == verdict.preempted_by and not demand.is_admitted
 
-    async def _hand_over(self, queue: str) -> Verdict:
-        if self._clock.now() >= self._kueue_expires or self._kueue is None:
-            self._kueue = await self._cluster.serves(KUEUE_GROUP)
-            self._kueue_expires = self._clock.now() + _KUEUE_SECONDS
-        if self._kueue:
-            return Verdict(stand=Stand.ADMITTED, reason="QueuedByKueue", message=f"Kueue decides, by its queue {queue}")
-        return Verdict(
-            stand=Stand.WAITING,
-            reason="KueueMissing",
-            message=f"runPolicy.queue names {queue}, a queue of Kueue, and Kueue is not installed here: the API group"
-            f" {KUEUE_GROUP} is not served. Install it, or leave runPolicy.queue out to wait in Oarlock's own queue",
-        )
-
 
 async def _decide(jobs: Sequence[QueuedJob], capacity: Capacity, *, now: float) -> dict[str, Verdict]:
     """Decide, beside the event loop where that takes long: all that it works on is frozen."""
@@ -341,6 +334,8 @@ def _why_off(settings: Settings) -> str:
     """
     if settings.queueing not in {"auto", "on", "off"}:
         raise ValueError(f"OARLOCK_OPERATOR_QUEUEING must be auto, on or off, got {settings.queueing!r}")
+    if settings.pod_groups:
+        return f"all jobs are handed over to {settings.pod_groups}"
     if settings.queueing == "off":
         return "the administrator has turned queueing off: pods are created at once"
     if settings.namespace and not settings.queue_budget and settings.queueing == "auto":

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from oarlock_operator.admission import Admission
@@ -35,7 +35,7 @@ from oarlock_operator.reconcile.observed import ObservedJob
 from oarlock_operator.reconcile.plans import Plan, Reference
 from oarlock_operator.reconcile.training_job import plan_job
 from oarlock_operator.settings import Settings
-from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, EVENT, JOB, NODE, Store
+from oarlock_operator.store import CHILD_KINDS, CUSTOM_KINDS, EVENT, JOB, NODE, POD_GROUP, Store
 from oarlock_operator.watching import Watching
 from oarlock_operator.write_budget import WriteBudget
 
@@ -45,6 +45,8 @@ _WORKERS = 32
 _ROUNDS = 5
 """Times that a key is planned anew in one go when conflicts show that it was out of date."""
 _MEASURE_SECONDS = 5.0
+_ABSENT_SECONDS = 10.0
+"""Seconds after which a kind that the cluster does not know is looked for again."""
 
 
 class Controller:
@@ -83,7 +85,7 @@ class Controller:
             namespace=settings.namespace or None,
             clock=self.clock,
             metrics=self._metrics,
-            relisted=self.queue.forgive_all,
+            relisted=self._note_relisting,
         )
         self.admission = self._gatherer.admission = Admission(
             cluster,
@@ -143,6 +145,7 @@ class Controller:
             *custom,
             *(self.watching.watch(kind, labels=ours) for kind in CHILD_KINDS),
             self._watch_nodes(),
+            *((self._watch_pod_groups(ours),) if self._settings.pod_groups else ()),
             self.watching.watch(EVENT, is_optional=True),
             self._run_admission(),
             self.admission.run_refreshes(),
@@ -157,6 +160,18 @@ class Controller:
     async def _watch_nodes(self) -> None:
         await self.watching.watch(NODE, is_optional=True)
         self.admission.turn_off("the operator's account may not read nodes, and no queue budget is set")
+
+    async def _watch_pod_groups(self, labels: Mapping[str, str]) -> None:
+        """Follow the PodGroups of a scheduler that may be installed later, or removed."""
+        while True:
+            await self.watching.watch(POD_GROUP, labels=labels, may_be_absent=True)
+            self.admission.note_pod_groups(are_served=False)
+            await self.clock.sleep(_ABSENT_SECONDS)
+
+    def _note_relisting(self, kind: str) -> None:
+        self.queue.forgive_all()
+        if kind == POD_GROUP:
+            self.admission.note_pod_groups(are_served=True)
 
     async def _run_admission(self) -> None:
         await self.watching.wait_until_listed()

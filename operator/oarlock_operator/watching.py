@@ -33,7 +33,7 @@ class Watching:
         namespace: str | None,
         clock: Clock,
         metrics: Metrics,
-        relisted: Callable[[], None],
+        relisted: Callable[[str], None],
     ) -> None:
         self._cluster, self._store, self._namespace = cluster, store, namespace
         self._clock, self._metrics, self._relisted = clock, metrics, relisted
@@ -57,7 +57,7 @@ class Watching:
         self.failing_since.pop(kind, None)
         self.absent.discard(kind)
         if event.change is Change.RELISTED:
-            self._relisted()
+            self._relisted(kind)
             self._note_listing()
 
     async def wait_until_listed(self) -> None:

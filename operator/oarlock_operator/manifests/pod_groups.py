@@ -32,6 +32,11 @@ class GroupScheduler:
     """Whether `spec.runPolicy.queue` names a queue of its own."""
 
     @property
+    def reason(self) -> str:
+        """Reason in the status of a job that waits for it."""
+        return f"QueuedBy{self.title[0].upper()}{self.title[1:]}"
+
+    @property
     def definition(self) -> str:
         """Name of the CustomResourceDefinition of its PodGroup."""
         return f"{PLURAL}.{self.group}"

@@ -82,6 +82,13 @@ _RULES = (
     ),
     _rule("NamespaceTerminating", r"because it is being terminated", "the namespace is being deleted: use another"),
     _rule(
+        "PodGroupsMissing",
+        # What a server answers that does not know the group, version or kind: all other kinds of ours are its own.
+        r"^(404 page not found|the server could not find the requested resource)",
+        "install the scheduler to which gangs are handed over, with its CustomResourceDefinition of PodGroups, or have the"
+        " administrator empty queue.podGroups of the chart",
+    ),
+    _rule(
         "RightMissing",
         r'User "(?P<name>[^"]+)" cannot create',
         "let {name} create it, as the chart's Role does",

@@ -13,10 +13,10 @@ from oarlock_api.v1alpha1.volumes import AccessMode
 from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
 from oarlock_operator.policy.claims import is_leaving
-from oarlock_operator.policy.overlays import find_refused_overlay
 from oarlock_operator.reconcile.earlier_runs import find_attempt
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
+from oarlock_operator.reconcile.permitted import find_refused_template
 from oarlock_operator.reconcile.steps import JobStep
 
 
@@ -28,9 +28,7 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     """
     if job.spec is None:
         return job, refuse(job.findings)
-    if refused := tuple(
-        find_refused_overlay(job.spec.workers.pod_template, path="spec.workers.podTemplate", settings=job.settings)
-    ):
+    if refused := tuple(find_refused_template(job.spec.workers.pod_template, settings=job.settings)):
         return job, refuse(refused)
     if job.policy.suspend:
         return job, _hold_unstarted(job)

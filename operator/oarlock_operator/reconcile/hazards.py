@@ -10,8 +10,10 @@ from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.policy.conditions import Aspect, find_condition
+from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.volumes import describe_claim
 from oarlock_operator.reconcile.following import follow
+from oarlock_operator.reconcile.grouping import build_missing_group, wait_for_group
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.observed import ObservedClaim
 from oarlock_operator.reconcile.steps import JobStep
@@ -25,6 +27,15 @@ def restore_service(job: JobView) -> JobStep | None:
         return None
     service = build_service(job.owner, status_port=job.run.workers.status_port)
     return replace(follow(job), create=(service,))
+
+
+def restore_group(job: JobView) -> JobStep | None:
+    """Create the PodGroup again that somebody deleted under pods that wait or run; None if it is there, or not needed."""
+    # Until the groups are listed, one that is not known need not be missing.
+    group = build_missing_group(job) if job.pods and job.observed.pod_groups is not None else ()
+    if not group or find_refusal(group, job.observed.refusals, now=job.now):
+        return None
+    return replace(wait_for_group(job) or follow(job), create=group)
 
 
 def _lacks_service(job: JobView) -> bool:

@@ -15,10 +15,11 @@ from oarlock_api.v1alpha1.training_job import Elastic, RunPolicy, TrainingJobSpe
 from oarlock_api.validation import recall_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
+from oarlock_operator.manifests.pod_groups import GroupScheduler, find_group_scheduler
 from oarlock_operator.policy.elastic import clamp_nodes
 from oarlock_operator.policy.exclusion import find_avoided
 from oarlock_operator.policy.phases import PREPARING
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, WorkerReport
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedPodGroup, WorkerReport
 from oarlock_operator.settings import Settings
 
 _RAN = frozenset({JobPhase.RENDEZVOUS, JobPhase.TRAINING})
@@ -116,6 +117,27 @@ class JobView:
     def were_all_running(self) -> bool:
         """Whether the pods of the attempt once ran all together: from then on, a pod that is missing was taken away."""
         return self.nodes > 0 and self.status.nodes >= self.nodes
+
+    @property
+    def pod_group_name(self) -> str:
+        return names.pod_group_name(self.owner.name, self.owner.uid, attempt=self.status.attempt)
+
+    @property
+    def pod_group(self) -> ObservedPodGroup | None:
+        """The PodGroup of the attempt, or whatever of somebody else's holds its name; None: neither is known of."""
+        groups = self.observed.pod_groups or ()
+        return next((group for group in groups if group.name == self.pod_group_name), None)
+
+    @property
+    def group_scheduler(self) -> GroupScheduler | None:
+        """Who places the pods of the attempt as one group; None: each is placed alone, as all are of an attempt that began so."""
+        scheduler = find_group_scheduler(self.settings)
+        return scheduler if all(pod.pod_group == self.pod_group_name for pod in self.pods.values()) else None
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether another queue or scheduler takes the gang as a whole, which cannot be asked for room for one more."""
+        return self.policy.queue is not None or find_group_scheduler(self.settings) is not None
 
     @property
     def claim(self) -> ObservedClaim | None:

@@ -26,7 +26,7 @@ def resize(job: JobView) -> JobStep | None:
         # What is asked for before pods are created reaches back one attempt: the one before must be over first.
         return None
     # Scouts cannot ask another queue for room, so that a gang is given back to it as a whole.
-    is_free = not job.pods or job.policy.queue is not None
+    is_free = not job.pods or job.is_handed_over
     if job.wanted < job.nodes or (job.wanted > job.nodes and job.is_asked_to_resize and is_free):
         return _resize(job, job.wanted, why=f"spec.workers.nodes is {job.wanted} now")
     due = _find_due_resize(job)
@@ -37,7 +37,7 @@ def grow(job: JobView, following: JobStep) -> JobStep:
     """Let scouts look for room beside the step with which the attempt is followed."""
     if idle := tuple(scout for scout in job.scouts if _is_idle(job, scout.rank) and not scout.deleting):
         return replace(following, delete=idle)
-    if job.wanted <= job.nodes or job.policy.queue is not None or following.phase is not JobPhase.TRAINING:
+    if job.wanted <= job.nodes or job.is_handed_over or following.phase is not JobPhase.TRAINING:
         return following
     if _gives_precedence(job) or explain_refused_overlay(job):
         return following
@@ -55,7 +55,7 @@ def grow(job: JobView, following: JobStep) -> JobStep:
 def next_resize(job: JobView) -> float | None:
     """Return when the number of nodes may change although nothing is observed, in seconds since 1970."""
     due = _find_due_resize(job)
-    is_due = job.wanted > job.nodes and not job.scouts and job.policy.queue is None
+    is_due = job.wanted > job.nodes and not job.scouts and not job.is_handed_over
     starts = _growth_start(job) if is_due else None
     return earliest(due.due if due else None, starts)
 

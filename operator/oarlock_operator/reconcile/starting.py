@@ -1,9 +1,10 @@
-"""Starting an attempt: the old pods make room, then the claim, the Service and the pods are created. Pure."""
+"""Starting an attempt: the old pods make room, then the claim, the Service, the PodGroup and the pods are created. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
 from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
+from oarlock_api.v1alpha1.training_job import RunPolicy
 from oarlock_operator import names
 from oarlock_operator.manifests.claims import build_claim
 from oarlock_operator.manifests.metadata import Manifest
@@ -18,6 +19,7 @@ from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.policy.wait import Wait
 from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
 from oarlock_operator.queueing.capacity import BUDGET
+from oarlock_operator.reconcile.grouping import build_missing_group
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
@@ -116,7 +118,23 @@ def _find_obstacle(job: JobView) -> Wait | None:
             return Wait(
                 reason="ServiceTerminating", message=f"service {service.name} is being deleted; waiting for its end"
             )
+    if wait := _find_group_obstacle(job):
+        return wait
     return _find_claim_obstacle(job) if run and run.checkpoints.created else None
+
+
+def _find_group_obstacle(job: JobView) -> Wait | None:
+    """Return why the PodGroup of the attempt can neither be used nor created."""
+    group = job.pod_group
+    if group is None or job.group_scheduler is None:
+        return None
+    if group.owner_uid != job.owner.uid:
+        return _taken("podgroup", group.name)
+    if group.deleting:
+        return Wait(
+            reason="PodGroupTerminating", message=f"podgroup {group.name} is being deleted; waiting for its end"
+        )
+    return None
 
 
 def _find_claim_obstacle(job: JobView) -> Wait | None:
@@ -165,9 +183,8 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
         )
     if job.nodes > 1 and job.observed.service is None:
         yield build_service(job.owner, status_port=run.workers.status_port)
-    progress = job.status.progress
-    save_seconds = progress.metrics.get("checkpointDurableSeconds") if progress else None
-    policy = lengthen_grace(job.policy, save_seconds=save_seconds)
+    yield from build_missing_group(job)
+    policy, scheduler = _build_policy(job), job.group_scheduler
     for rank in job.missing:
         yield build_worker_pod(
             run,
@@ -178,7 +195,17 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
             policy=policy,
             excluded=job.excluded,
             preferred=_find_preferred(job),
+            scheduler=scheduler,
         )
+
+
+def _build_policy(job: JobView) -> RunPolicy:
+    """Return how the pods that are created now are to be treated."""
+    progress, scheduler = job.status.progress, job.group_scheduler
+    save_seconds = progress.metrics.get("checkpointDurableSeconds") if progress else None
+    policy = lengthen_grace(job.policy, save_seconds=save_seconds)
+    # A queue of the group's scheduler is none of Kueue's.
+    return policy.model_copy(update={"queue": None}) if scheduler and scheduler.has_queues else policy
 
 
 def _find_preferred(job: JobView) -> tuple[str, ...]:

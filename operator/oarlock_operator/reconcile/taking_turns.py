@@ -84,7 +84,7 @@ def wait_turn(job: JobView) -> JobStep | None:
             **({"excluded_nodes": []} if is_lifted else {}),
         },
         delete=tuple(pod for pod in job.all_pods if not pod.deleting),
-        wake_at=job.now + KUEUE_PATIENCE_SECONDS if job.policy.queue else None,
+        wake_at=job.now + KUEUE_PATIENCE_SECONDS if job.is_handed_over else None,
     )
 
 
@@ -107,7 +107,7 @@ def _begin_smaller(job: JobView, verdict: Verdict) -> JobStep | None:
 
 def needs_place(job: JobView) -> bool:
     """Say whether a job has to wait for anything that is counted: CPU-only jobs are the scheduler's, unless a budget names them."""
-    if job.policy.queue:
+    if job.is_handed_over:
         return True
     if job.run is None:
         return False
@@ -125,7 +125,8 @@ def needs_place(job: JobView) -> bool:
 def wait_for_kueue(job: JobView) -> JobStep | None:
     """Say that Kueue holds the pods back; None if it does not."""
     gated = [pod.name for pod in job.pods.values() if pod.is_gated]
-    if not gated or not job.policy.queue:
+    scheduler = job.group_scheduler
+    if not gated or not job.policy.queue or (scheduler and scheduler.has_queues):
         return None
     pods = f"pod {gated[0]}" if len(gated) == 1 else f"{len(gated)} pods, {gated[0]} first,"
     return JobStep(

@@ -9,7 +9,8 @@ from oarlock_operator.reconcile.earlier_runs import introduce
 from oarlock_operator.reconcile.excluding import lift_exclusions
 from oarlock_operator.reconcile.finishing import rest, succeed
 from oarlock_operator.reconcile.following import follow
-from oarlock_operator.reconcile.hazards import restore_service
+from oarlock_operator.reconcile.grouping import list_old_groups, wait_for_group
+from oarlock_operator.reconcile.hazards import restore_group, restore_service
 from oarlock_operator.reconcile.job_status import build_job_status, is_progress_only, is_same
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedJob
@@ -57,7 +58,9 @@ def decide(job: JobView) -> JobStep:
         or resize(job)
         or make_room(job)
         or start(job)
+        or restore_group(job)
         or wait_for_kueue(job)
+        or wait_for_group(job)
         or restore_service(job)
         or sweep(job, grow(job, follow(job)))
     )
@@ -80,14 +83,16 @@ def conclude(observed: ObservedJob, job: JobView, step: JobStep) -> Plan:
     is_new = not is_same(observed.status, status)
     # A write of the status is refused if it was planned from an old state; what is created without one has no such guard.
     unguarded = bool(step.create) and not is_new
-    if (step.confirm or step.delete or step.delete_job or unguarded) and not observed.confirmed:
+    old_groups = list_old_groups(job, status)
+    is_destructive = bool(step.delete or step.delete_job or old_groups)
+    if (step.confirm or is_destructive or unguarded) and not observed.confirmed:
         return Plan(confirm=(*_references_to_confirm(job), *step.witnesses))
     events = _describe_events(observed.status, status)
     return Plan(
         status=status if is_new else None,
-        urgent=bool(step.create or step.delete or step.delete_job or events)
+        urgent=bool(step.create or is_destructive or events)
         or (is_new and not is_progress_only(observed.status, status)),
-        delete=_list_deletions(job, step),
+        delete=(*_list_deletions(job, step), *old_groups),
         create=step.create,
         events=events,
         wake_at=compute_wake(job, step, status),

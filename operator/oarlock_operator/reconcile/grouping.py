@@ -1,0 +1,95 @@
+"""A gang as one PodGroup of another scheduler: made before its pods, watched while it waits, deleted with its attempt. Pure."""
+
+from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase, TrainingJobStatus
+from oarlock_operator.manifests import pod_groups
+from oarlock_operator.manifests.metadata import Manifest
+from oarlock_operator.manifests.pod_groups import GroupScheduler, build_pod_group
+from oarlock_operator.policy.bounds import clip
+from oarlock_operator.policy.times import earliest, format_time
+from oarlock_operator.policy.wait import MAX_SAID, Wait
+from oarlock_operator.policy.waiting import explain_wait
+from oarlock_operator.reconcile.excluding import next_lift
+from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.plans import Deletion, Reference
+from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.surroundings import surround_job
+
+SILENCE_SECONDS = 15.0
+"""Seconds after which a scheduler that has said nothing of the pods may not be there at all."""
+_OF_ROOM = frozenset({"Unschedulable", "Scheduling"})
+"""Reasons why a pod has no node that the scheduler alone sees to."""
+
+
+def build_missing_group(job: JobView) -> tuple[Manifest, ...]:
+    """Return the PodGroup of the attempt if it is to be created, and nothing if it is there, or not needed."""
+    scheduler, run = job.group_scheduler, job.run
+    if scheduler is None or run is None or job.pod_group is not None:
+        return ()
+    group = build_pod_group(
+        scheduler, run, owner=job.owner, attempt=job.status.attempt, nodes=job.nodes, queue=job.policy.queue
+    )
+    return (group,)
+
+
+def wait_for_group(job: JobView) -> JobStep | None:
+    """Say what the group's scheduler says while none of its pods has a node; None if there is nothing to wait for there."""
+    scheduler, pods = job.group_scheduler, tuple(job.pods.values())
+    if scheduler is None or not pods or any(pod.scheduled or pod.phase != "Pending" for pod in pods):
+        return None
+    wait = explain_wait(pods, surround_job(job))
+    if wait and wait.reason not in _OF_ROOM:
+        return None  # a claim, say, which no scheduler can mend
+    said = _repeat(job, wait)
+    silent_at = max(pod.created for pod in pods) + SILENCE_SECONDS
+    is_silent = not said and job.now >= silent_at
+    held = f"pod {pods[0].name}" if len(pods) == 1 else f"all {len(pods)} pods, {pods[0].name} first,"
+    queue = f" in queue {job.policy.queue}" if scheduler.has_queues and job.policy.queue else ""
+    waiting = f"{scheduler.title} holds {held} back until there is room for the whole gang{queue}"
+    silence = _describe_silence(job, scheduler, since=max(pod.created for pod in pods))
+    look = f"`kubectl describe {scheduler.definition} {job.pod_group_name}` says where it stands"
+    return JobStep(
+        phase=JobPhase.QUEUED,
+        reason="SchedulerSilent" if is_silent else scheduler.reason,
+        message=f"{silence}. {look}" if is_silent else f"{waiting}{f': {said}' if said else ''}. {look}",
+        wake_at=earliest(None if said or is_silent else silent_at, next_lift(job)),
+    )
+
+
+def list_old_groups(job: JobView, status: TrainingJobStatus) -> tuple[Deletion, ...]:
+    """Return the deletions of PodGroups whose attempt is over: those that are left count against a queue for ever.
+
+    Args:
+        job: the job.
+        status: what its status will be.
+    """
+    needs_none = status.phase in {*FINISHED_JOB_PHASES, JobPhase.SUSPENDED}
+    over = [
+        group
+        for group in job.observed.pod_groups or ()
+        if group.owner_uid == job.owner.uid and not group.deleting and (needs_none or group.attempt != status.attempt)
+    ]
+    return tuple(
+        Deletion(
+            reference=Reference(kind=pod_groups.KIND, namespace=job.owner.namespace, name=group.name), uid=group.uid
+        )
+        for group in over
+    )
+
+
+def _repeat(job: JobView, wait: Wait | None) -> str:
+    """Return what the scheduler says of the group, and why a pod finds no node; empty if it has said nothing."""
+    group = job.pod_group
+    of_group = clip(group.message.rstrip("."), MAX_SAID) if group else ""
+    of_pods = wait.message if wait and wait.reason == "Unschedulable" else ""
+    said = "; ".join(filter(None, (of_group, of_pods)))
+    phase = f"PodGroup {job.pod_group_name} is {group.phase}: " if group and group.phase and said else ""
+    return phase + said.rstrip(".")
+
+
+def _describe_silence(job: JobView, scheduler: GroupScheduler, *, since: float) -> str:
+    queue = job.policy.queue or "default"
+    open_queue = f", and that its queue {queue} is there and open" if scheduler.has_queues else ""
+    return (
+        f"scheduler {scheduler.scheduler} has said nothing of PodGroup {job.pod_group_name} and its pods since"
+        f" {format_time(since)}. Check that it runs, that queue.schedulerName of the chart is its name{open_queue}"
+    )
