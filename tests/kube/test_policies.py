@@ -12,26 +12,18 @@ from kube.scene import Object, Scene, attempt_of, make_job
 from control_plane.server import ControlPlane
 from oarlock_api.contract import NODES_ENV, Failure
 from oarlock_operator import names
+from oarlock_operator.manifests.preference import prefer_nodes
 
 pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
 
 SETTINGS = {"ELASTIC_PLACEMENT_SECONDS": "2"}
 NODES = ("policy-a", "policy-b")
+LABELS = {"policy-a": "policy-b.example", "policy-b": "policy-a.example"}
+"""What the nodes have as kubernetes.io/hostname: nothing in Kubernetes says that it is the name."""
 BIG = {"gpusPerNode": 0, "processesPerNode": 1, "resources": {"cpu": 300}}
 """Of pods that take more than half a node: there is room for two."""
 ELASTIC = {"minNodes": 1, "maxNodes": 3}
-LIKES_A = {
-    "nodeAffinity": {
-        "preferredDuringSchedulingIgnoredDuringExecution": [
-            {
-                "weight": 100,
-                "preference": {
-                    "matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["policy-a"]}]
-                },
-            }
-        ]
-    }
-}
+LIKES_A = prefer_nodes({}, ["policy-a"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +64,10 @@ def stage(control_plane: ControlPlane, account: Path, tmp_path_factory: pytest.T
         second,
         OperatorProcess(account, folder / "operator", namespace=scene.namespace, settings=SETTINGS) as operator,
     ):
+        for name, label in LABELS.items():
+            control_plane.api.patch(
+                f"/api/v1/nodes/{name}", {"metadata": {"labels": {"kubernetes.io/hostname": label}}}
+            )
         scene.import_data()
         apply_all(scene)
         yield Stage(scene=scene, operator=operator)

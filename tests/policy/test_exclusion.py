@@ -8,7 +8,6 @@ from hypothesis import given
 
 from oarlock_api.contract import Cause
 from oarlock_api.v1alpha1.status import MAX_EXCLUDED_NODES, ExcludedNode, FailureRecord
-from oarlock_operator.manifests.exclusion import HOSTNAME_LABEL
 from oarlock_operator.manifests.exclusion import exclude_nodes as exclude_from
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.exclusion import BLAMED, FORGOTTEN_SECONDS, exclude_nodes
@@ -96,18 +95,22 @@ def test_what_the_user_does_wrong_is_never_blamed_on_a_node() -> None:
 
 def test_every_alternative_of_a_user_keeps_away_from_the_node() -> None:
     gpu, zone = ({"key": key, "operator": "Exists"} for key in ("gpu", "zone"))
-    asked = {"podAffinity": {}, "nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": [gpu]}, {}]}}}
-    asked["nodeAffinity"][REQUIRED]["nodeSelectorTerms"][1] = {"matchExpressions": [zone]}
-    demand = {"key": HOSTNAME_LABEL, "operator": "NotIn", "values": ["a", "b"]}
+    other = {"key": "metadata.name", "operator": "NotIn", "values": ["c"]}
+    terms: list[dict[str, Any]] = [
+        {"matchExpressions": [gpu]},
+        {"matchExpressions": [zone], "matchFields": [other]},
+        {},
+    ]
+    asked = {"podAffinity": {}, "nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}
+    a, b = ({**other, "values": [node]} for node in "ab")
 
     merged = exclude_from(asked, ["a", "b"])
 
     assert merged["podAffinity"] == {}
     assert merged["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] == [
-        {"matchExpressions": [gpu, demand]},
-        {"matchExpressions": [zone, demand]},
+        {"matchExpressions": [gpu], "matchFields": [a, b]},
+        {"matchExpressions": [zone], "matchFields": [other, a, b]},
+        {},
     ]
     assert exclude_from(None, []) == {}
-    assert exclude_from(None, ["a"])["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] == [
-        {"matchExpressions": [{**demand, "values": ["a"]}]}
-    ]
+    assert exclude_from(None, ["a"])["nodeAffinity"][REQUIRED]["nodeSelectorTerms"] == [{"matchFields": [a]}]

@@ -50,8 +50,9 @@ def test_labels_decide_as_the_scheduler_does(template: dict[str, Any], fits: boo
 
 
 def test_nodes_that_the_job_avoids_do_not_count() -> None:
-    assert why_not(Placement(avoided=("n1",)), make_node(), resources=[GPU]) == "avoided after failures"
-    assert why_not(Placement(avoided=("n2",)), make_node(), resources=[GPU]) == ""
+    labels = {"kubernetes.io/hostname": "n2"}
+    assert why_not(Placement(avoided=("n1",)), make_node(labels=labels), resources=[GPU]) == "avoided after failures"
+    assert why_not(Placement(avoided=("n2",)), make_node(labels=labels), resources=[GPU]) == ""
 
 
 @pytest.mark.parametrize(

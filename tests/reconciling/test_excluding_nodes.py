@@ -51,7 +51,7 @@ def test_pods_of_the_next_attempt_avoid_a_node_after_two_faults() -> None:
 
     [found] = job.status.excluded_nodes
     assert (found.node, found.reason, found.since) == ("node-0", "2 faults: Hung", after(0))
-    assert terms_of(pod)[0]["matchExpressions"][0]["values"] == ["node-0"]
+    assert terms_of(pod)[0]["matchFields"][0]["values"] == ["node-0"]
 
 
 def test_no_node_is_avoided_when_it_is_the_only_one() -> None:

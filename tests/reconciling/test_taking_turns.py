@@ -109,7 +109,7 @@ def test_pods_are_drawn_to_the_nodes_on_which_the_queue_found_room() -> None:
 
     [pod] = [manifest for manifest in planned.create if manifest["kind"] == "Pod"]
     [term] = pod["spec"]["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
-    assert term["preference"]["matchExpressions"][0]["values"] == ["gpu-1"]
+    assert term["preference"]["matchFields"][0] == {"key": "metadata.name", "operator": "In", "values": ["gpu-1"]}
 
 
 def test_admitted_job_goes_on_when_a_new_operator_has_decided_nothing_yet() -> None:

@@ -75,7 +75,7 @@ def why_not(placement: Placement, node: ObservedNode, *, resources: Sequence[str
 
 def _why_not_by_labels(placement: Placement, node: ObservedNode) -> str:
     labels = node.labels
-    if placement.avoided and labels.get("kubernetes.io/hostname", node.name) in placement.avoided:
+    if node.name in placement.avoided:
         return "avoided after failures"
     if any(labels.get(key) != value for key, value in placement.selector):
         return "without the labels of nodeSelector"
