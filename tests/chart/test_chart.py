@@ -8,7 +8,8 @@ from chart.releases import CHART, RELEASE, helm, install, render, uninstall
 
 from control_plane.server import ControlPlane
 from control_plane.tools import kubectl_path
-from oarlock_operator.cluster.permissions import Right, lease_rights, needed_rights
+from oarlock_operator.cluster.permissions import Right, lease_rights, needed_rights, pod_group_rights
+from oarlock_operator.manifests.pod_groups import find_group_scheduler
 from oarlock_operator.settings import Settings
 
 OPTIONAL = {"events", "nodes", "customresourcedefinitions"}
@@ -49,6 +50,8 @@ def test_helm_finds_nothing_wrong_when_it_lints_the_chart() -> None:
         ("extraEnv.PATH=x", "extraEnv"),
         ("queue.enabled=sometimes", "enabled"),
         ("queue.budget=many", "budget"),
+        ("queue.podGroups=slurm", "podGroups"),
+        ("queue.podGroups=volcano,queue.enabled=true", "queue.podGroups hands all jobs over"),
         ("leaderElection.enabled=false", "replicas must be 1"),
     ],
 )
@@ -154,6 +157,20 @@ def test_queue_is_set_by_values(value: str, queueing: str) -> None:
     settings = read_settings(deployment["spec"]["template"]["spec"])
 
     assert (settings.queueing, settings.queue_budget) == (queueing, "nvidia.com/gpu=16")
+
+
+@pytest.mark.parametrize("handed_over", ["coscheduling", "volcano"])
+def test_account_may_write_the_pod_groups_of_one_scheduler_when_gangs_are_handed_over(handed_over: str) -> None:
+    manifests = render(f"queue.podGroups={handed_over},queue.schedulerName=gangs")
+    scheduler = find_group_scheduler(read_settings(by_kind(manifests, "Deployment")[0]["spec"]["template"]["spec"]))
+    [rule] = [
+        each for role in by_kind(manifests, "ClusterRole") for each in role["rules"] if "podgroups" in each["resources"]
+    ]
+
+    assert scheduler
+    assert scheduler.scheduler == "gangs"
+    needed = {(right.verb, right.group, right.resource) for right in pod_group_rights(scheduler)}
+    assert needed == {(verb, rule["apiGroups"][0], rule["resources"][0]) for verb in rule["verbs"]}
 
 
 @pytest.mark.kube
