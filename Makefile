@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 PIP_FLAGS ?=
 # Tests that run side by side; the machine's cores by default.
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Tests start some two hundred Python processes: none should compile the modules of this tree again.
+unexport PYTHONDONTWRITEBYTECODE
 SAY = @printf '\033[1m==> %s\033[0m\n'
 
 .PHONY: help
@@ -27,7 +29,7 @@ test: $(VENV)/.dev control-plane ## Set up everything and run all the tests, aga
 	$(SAY) "Checking style, types, layers and generated files"
 	@$(MAKE) check
 	$(SAY) "Running the tests, $(JOBS) at a time"
-	@$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_FLAGS)
+	@$(BIN)/pytest -n $(JOBS) $(PYTEST_FLAGS)
 
 .PHONY: control-plane
 control-plane: $(VENV)/.dev ## Find or build the Kubernetes control plane that the tests run against (cached).

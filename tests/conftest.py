@@ -3,8 +3,10 @@
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sharing_out
 import yaml
 from hypothesis import HealthCheck, settings
 
@@ -19,12 +21,14 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of the API server in one process: one control plane is enough for a machine."""
-    for item in items:
-        if item.get_closest_marker("kube"):
-            item.add_marker(pytest.mark.xdist_group("kube"))
+    sharing_out.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing_out.UnitScheduling:
+    """Share the tests out among workers, however many, as this suite needs it, whatever `--dist` says."""
+    return sharing_out.UnitScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

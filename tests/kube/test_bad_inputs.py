@@ -11,7 +11,7 @@ from kube_node.node_process import NodeProcess
 
 from control_plane.server import ControlPlane
 
-pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
+pytestmark = [pytest.mark.kube, pytest.mark.train]
 
 IMPORT_SECONDS = 300.0
 

@@ -31,7 +31,7 @@ from control_plane.server import ControlPlane
 from control_plane.tools import kubectl_path
 from oarlock_operator import names
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 BOUND_SECONDS = 30.0
 PATIENCE_SECONDS = 90.0

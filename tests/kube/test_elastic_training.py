@@ -13,7 +13,7 @@ from kube_node.node_process import NodeProcess
 
 from control_plane.server import ControlPlane
 
-pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.timeout(900)]
 
 TRAINING_SECONDS = 400.0
 TOLERANCE = 1e-5

@@ -15,7 +15,7 @@ from kube_node.folder_provisioner import PROVISIONER
 from control_plane.server import ControlPlane
 from oarlock_operator import names
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 GPU_EXAMPLE = Path(__file__).parents[2] / "examples" / "gpu-cluster"
 GPU_NODE = {"node.kubernetes.io/instance-type": "gpu-8x"}

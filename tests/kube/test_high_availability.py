@@ -16,7 +16,7 @@ from control_plane.server import ControlPlane
 from oarlock_operator import names
 from oarlock_operator.leading import LEASE_SECONDS
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 TAKEOVER_SECONDS = 15.0
 ELECTION = {"LEASE_NAMESPACE": RELEASE, "LEASE_NAME": RELEASE}

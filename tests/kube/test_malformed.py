@@ -17,7 +17,7 @@ from control_plane.server import ControlPlane
 from oarlock_api.findings import Finding, describe_findings
 from oarlock_api.validation import validate_dataset, validate_training_job
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 PLURALS = {"TrainingJob": "trainingjobs", "Dataset": "datasets"}
 

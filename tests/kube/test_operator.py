@@ -13,7 +13,7 @@ from kube.scene import Object, Scene, attempt_of, make_job
 
 from oarlock_operator import names
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube"), pytest.mark.usefixtures("paper_node")]
+pytestmark = [pytest.mark.kube, pytest.mark.usefixtures("paper_node")]
 
 StartOperator = Callable[..., OperatorProcess]
 

@@ -8,7 +8,7 @@ from manifests.manifest_cases import cases
 from control_plane.features import Feature
 from control_plane.server import ControlPlane
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 PODS = [
     pytest.param(manifest, id=f"{case}-{manifest['metadata']['name']}")

@@ -14,7 +14,7 @@ from oarlock_api.contract import NODES_ENV, Failure
 from oarlock_operator import names
 from oarlock_operator.manifests.preference import prefer_nodes
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 SETTINGS = {"ELASTIC_PLACEMENT_SECONDS": "2"}
 NODES = ("policy-a", "policy-b")

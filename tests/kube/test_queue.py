@@ -14,7 +14,7 @@ from kube.scene import Object, Scene, attempt_of, make_job
 from control_plane.server import ControlPlane
 from oarlock_operator import names
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 GPU = "nvidia.com/gpu"
 NODES = ("gpu-a", "gpu-b", "gpu-c", "gpu-d")

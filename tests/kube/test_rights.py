@@ -19,7 +19,7 @@ from control_plane.server import ControlPlane
 from control_plane.tools import kubectl_path
 from oarlock_operator import names
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 EVERYBODYS = {"create selfsubjectaccessreviews.authorization.k8s.io"}
 """What Kubernetes grants to every account."""

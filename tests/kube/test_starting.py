@@ -11,7 +11,7 @@ from kube.scene import Object
 from control_plane.server import ControlPlane
 from oarlock_api.crd import SCHEMA_HASH_ANNOTATION
 
-pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
+pytestmark = pytest.mark.kube
 
 StartOperator = Callable[..., OperatorProcess]
 DEFINITION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/trainingjobs.oarlock.dev"

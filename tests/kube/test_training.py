@@ -12,7 +12,7 @@ from kube_node.node_process import NodeProcess
 
 from control_plane.server import ControlPlane
 
-pytestmark = [pytest.mark.kube, pytest.mark.train, pytest.mark.xdist_group("kube")]
+pytestmark = [pytest.mark.kube, pytest.mark.train]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist"
 TRAINING_SECONDS = 400.0
