@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +27,8 @@ class Burst:
     groups: Mapping[str, Sequence[Object]]
     """Objects that count together, by the name of the group."""
     pods: int = 2
+    follow: Callable[[RawApi, Object], Awaitable[None]] | None = None
+    """What is asked for after each creation, where no controller does it."""
 
 
 @dataclass
@@ -108,15 +110,20 @@ async def _see_pods(watch: PodWatch, namespace: str, version: str, burst: Burst,
 
 
 async def _create_all(api: RawApi, namespace: str, burst: Burst, timeline: Timeline) -> None:
-    slots = asyncio.Semaphore(AT_ONCE)
+    slots, slots_after = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+    path = burst.path.format(namespace=namespace)
 
     async def create(group: str, item: Object) -> None:
         async with slots:
             timeline.asked.setdefault(group, time.time())
             try:
-                await api.ask("POST", burst.path.format(namespace=namespace), item)
+                made = await api.ask("POST", path, item)
             except RefusedRequestError as error:
                 if error.status != 409:  # created by a request whose answer did not come in time
                     raise
+                made = await api.ask("GET", f"{path}/{item['metadata']['name']}")
+        if burst.follow:
+            async with slots_after:
+                await burst.follow(api, made)
 
     await asyncio.gather(*(create(group, item) for group, items in burst.groups.items() for item in items))

@@ -18,8 +18,10 @@ def print_report(result: Result, *, load: tuple[float, float, float]) -> float:
     kinds = [kind for kind in _NAMES if any(outcome.kind == kind for outcome in result.outcomes)]
     print(f"\n{'seconds from creation to last pod':<36}{'p50':>8}{'p99':>8}{'all':>8}")
     for outcome in result.outcomes:
-        p50, p99 = _percentile(outcome, 50), _percentile(outcome, 99)
+        p50, p99 = _percentile(outcome.seconds, 50), _percentile(outcome.seconds, 99)
         print(f"  {_NAMES[outcome.kind] + f', {outcome.groups}':<34}{p50:>8.2f}{p99:>8.2f}{outcome.spread:>8.2f}")
+    p50, p99 = _percentile(result.floor, 50), _percentile(result.floor, 99)
+    print(f"  {f'requests of pairs alone, {len(result.floor)}':<34}{p50:>8.2f}{p99:>8.2f}")
     for percent in (50, 99):
         print(f"  {f'ratio of pairs to Jobs, p{percent}':<34}{_ratio(result, percent):>8.2f}")
     for what in ("burst_cpu", "life_cpu"):
@@ -30,14 +32,13 @@ def print_report(result: Result, *, load: tuple[float, float, float]) -> float:
     return _ratio(result, 99)
 
 
-def _percentile(outcome: Outcome, percent: int) -> float:
-    seconds = outcome.seconds
+def _percentile(seconds: list[float], percent: int) -> float:
     return seconds[min(len(seconds) - 1, len(seconds) * percent // 100)]
 
 
 def _ratio(result: Result, percent: int) -> float:
     ours, theirs = (
-        statistics.median([_percentile(each, percent) for each in result.outcomes if each.kind == kind])
+        statistics.median([_percentile(each.seconds, percent) for each in result.outcomes if each.kind == kind])
         for kind in ("pair", "Job")
     )
     return ours / theirs

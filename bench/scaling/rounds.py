@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from kube_node.raw_api import RawApi
 from scaling import manifests
 from scaling.bursts import Burst, PodWatch, run_burst
 from scaling.fake_node import READY
+from scaling.floor import make_follow
 from scaling.meters import AuditLog, Meter, read_memory
 
 from control_plane.components import APISERVER, CONTROLLER_MANAGER, ETCD
 from control_plane.processes import Process
 from control_plane.server import ControlPlane
+from oarlock_operator import names
 
 NAMESPACE, JOB_NAMESPACE = "bench", "bench-jobs"
 SHIPPED = {"PROGRESS_MIN_SECONDS": "5", "PROGRESS_WRITE_SECONDS": "30", "RETRY_DELAY_SECONDS": "5"}
@@ -60,6 +62,8 @@ class Result:
     loaded_idle_cpu: float = 0.0
     """The same with all jobs there and running, and nothing happening."""
     outcomes: list[Outcome] = field(default_factory=list)
+    floor: list[float] = field(default_factory=list)
+    """Seconds of a burst of pairs of which only the requests are sent, without an operator, sorted."""
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "outcomes": [vars(outcome) for outcome in self.outcomes]}
@@ -89,6 +93,8 @@ class Bench:
                 await self._prepare_data()
                 await self._measure_idle()
                 await self._take_turns()
+            await asyncio.to_thread(self.operator.stop)
+            await self._measure_floor()
         finally:
             await asyncio.to_thread(self.operator.stop)
             await self.watch.close()
@@ -101,6 +107,17 @@ class Bench:
             await self._measure("pair", NAMESPACE, self._make_pairs(number))
         if self.options.full:
             await self._measure("full", NAMESPACE, self._make_full())
+
+    async def _measure_floor(self) -> None:
+        """Send the requests of a burst of pairs without an operator."""
+        jobs = manifests.TRAINING_JOBS_PATH.format(namespace=NAMESPACE)
+        job = await self.api.ask("GET", f"{jobs}/pair0-0-a")
+        ours = f"{names.UID_LABEL}={job['metadata']['uid']}"
+        pods = await self.api.ask("GET", f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=ours)
+        burst = replace(self._make_pairs(self.options.rounds), follow=make_follow(job, pods["items"][0]))
+        print(f"requests alone: {len(burst.groups)}", file=sys.stderr, flush=True)
+        timeline = await run_burst(self.api, self.watch, NAMESPACE, burst, patience=self.options.patience)
+        self.result.floor = timeline.list_seconds()
 
     def _make_jobs(self, number: int) -> Burst:
         groups = {name: [manifests.build_job(name)] for name in self._names(f"job{number}", self.options.jobs)}

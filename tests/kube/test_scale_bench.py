@@ -32,7 +32,9 @@ def test_a_small_burst_is_measured_to_the_end(control_plane: ControlPlane, tmp_p
 
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "ratio of pairs to Jobs, p99" in ended.stdout
-    jobs, pairs, full = json.loads(figures.read_text())["outcomes"]
+    found = json.loads(figures.read_text())
+    jobs, pairs, full = found["outcomes"]
+    assert len(found["floor"]) == 10
     assert jobs["calls"]["job-controller"]["create pods"] == 20
     assert pairs["calls"]["oarlock-operator"]["create pods"] == 20
     assert full["calls"]["oarlock-operator"]["create services"] == 4
