@@ -15,7 +15,7 @@ from typing import Any
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Cluster, ClusterError
-from oarlock_operator.foreign_pods import ForeignPods
+from oarlock_operator.cluster_pods import ClusterPods
 from oarlock_operator.handing_over import HandingOver
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
@@ -74,6 +74,7 @@ class Admission:
         clock: Clock,
         metrics: Metrics,
         *,
+        cluster_pods: ClusterPods,
         wake: Callable[[Reference], None],
         wake_at: Callable[[Reference, float], None],
     ) -> None:
@@ -87,7 +88,7 @@ class Admission:
         self._budget = parse_budget(settings.queue_budget) if settings.queue_budget else None
         self._handing_over = HandingOver(cluster, clock, settings)
         self._off = _why_off(settings)
-        self._foreign = ForeignPods(cluster, clock, namespace=settings.namespace)
+        self._cluster_pods = cluster_pods
         self._known: dict[Reference, _Known] = {}
         self._grants: dict[str, _Grant] = {}
         self.somebody_waits = False
@@ -244,7 +245,7 @@ class Admission:
         if self._budget is not None:
             return build_budget(self._budget, leaving)
         waits = any(not job.is_admitted for job in jobs)
-        foreign = await self._foreign.list(max_age=max_age) if waits else ()
+        foreign = await self._cluster_pods.list_foreign(max_age=max_age) if waits else ()
         return Capacity(nodes=tuple(self._store.nodes.values()), occupied=(*leaving, *foreign))
 
     def _find_leaving(self, admitted: set[str]) -> Iterator[Occupied]:

@@ -22,6 +22,7 @@ from oarlock_operator.cluster.port import (
     UnavailableError,
     WatchEvent,
 )
+from oarlock_operator.cluster_pods import ClusterPods
 from oarlock_operator.errors import PlanError, UnreadableStatusError
 from oarlock_operator.gathering import Gathered, Gatherer
 from oarlock_operator.keyed_queue import KeyedQueue
@@ -76,7 +77,8 @@ class Controller:
             cluster, settings=settings, clock=self.clock, metrics=self._metrics, changed=self._take_report
         )
         self._reads = LiveReads(cluster, self.clock)
-        self._gatherer = Gatherer(self.store, self._reads, self._progress)
+        cluster_pods = ClusterPods(cluster, self.clock, namespace=settings.namespace)
+        self._gatherer = Gatherer(self.store, self._reads, self._progress, cluster_pods)
         self._budget = WriteBudget(settings, self.clock)
         self._applier = Applier(cluster, self._gatherer, self._budget, self.clock, self._metrics)
         self.watching = Watching(
@@ -93,6 +95,7 @@ class Controller:
             settings,
             self.clock,
             self._metrics,
+            cluster_pods=cluster_pods,
             wake=self.queue.add,
             wake_at=self.queue.add_at,
         )

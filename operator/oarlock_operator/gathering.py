@@ -11,6 +11,7 @@ from oarlock_api.v1alpha1.status import DatasetStatus, TrainingJobStatus
 from oarlock_api.wire import OpenModel
 from oarlock_operator import names, observing
 from oarlock_operator.admission import Admission
+from oarlock_operator.cluster_pods import ClusterPods
 from oarlock_operator.errors import UnreadableStatusError
 from oarlock_operator.kept_objects import Stored
 from oarlock_operator.live_reads import LiveReads
@@ -61,6 +62,7 @@ class Gatherer:
     store: Store
     reads: LiveReads
     progress: Progress
+    cluster_pods: ClusterPods
     refusals: dict[Reference, dict[str, Refusal]] = field(default_factory=dict)
     datasets: dict[Name, _ReadDataset] = field(default_factory=dict)
     """Datasets as they were read last: every plan of each of their jobs needs them."""
@@ -83,7 +85,7 @@ class Gatherer:
         gather = self._gather_job if key.kind == JOB else self._gather_import
         observed = gather(key, raw, claims=claims, read=read, confirmed=confirmed)
         if any(pod.unschedulable and not pod.scheduled for pod in observed.pods):
-            rooms = await self.reads.occupancy.measure(self.store.nodes.values())
+            rooms = await self.cluster_pods.measure_rooms(self.store.nodes.values())
             observed = replace(observed, rooms=rooms)
         if self.admission and isinstance(observed, ObservedJob):
             verdict = await self.admission.find_verdict(key, raw)

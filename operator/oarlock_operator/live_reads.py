@@ -14,7 +14,6 @@ from oarlock_operator import observing
 from oarlock_operator.clock import Clock
 from oarlock_operator.cluster.port import Cluster, NotFoundError
 from oarlock_operator.observing import Object
-from oarlock_operator.occupancy import Occupancy
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.store import CLAIM, POD, POD_GROUP, SERVICE
 
@@ -55,7 +54,6 @@ class LiveReads:
         self._cluster, self._clock = cluster, clock
         self._reads: dict[Reference, _Read] = {}
         self._strangers: dict[Reference, set[Reference]] = defaultdict(set)
-        self.occupancy = Occupancy(cluster, clock)
 
     async def read(self, references: Iterable[Reference]) -> list[Any]:
         """Observe those of the objects that exist."""
