@@ -317,6 +317,8 @@ class WorkerStatus(Record):
     """`StalledRank` of local processes that do not move, the likeliest culprits first; a few at most."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though training goes on: a corrupt checkpoint that was skipped, say."""
+    time: float | None = None
+    """Seconds since 1970 at the moment of the answer, by the clock that all its times are of; None from agents that do not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,6 +17,7 @@ from oarlock_operator.keyed_queue import KeyedQueue
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.names import TRAINER_CONTAINER
 from oarlock_operator.observing import SeenPod
+from oarlock_operator.policy.clocks import correct_status, measure_skew
 from oarlock_operator.policy.rendezvous import has_joined
 from oarlock_operator.reconcile.observed import WorkerReport
 from oarlock_operator.reconcile.plans import Reference
@@ -173,7 +174,9 @@ class Progress:
 
     def _take(self, key: Reference, source: _Source, status: WorkerStatus) -> None:
         before, now = source.report, self._clock.now()
-        source.report, source.note = WorkerReport(status=status, answered=now), ""
+        skew = measure_skew(status.time, before=before.skew, now=now)
+        status = correct_status(status, skew)
+        source.report, source.note = WorkerReport(status=status, answered=now, skew=skew), ""
         is_new = before.status is None or _pace(before.status) != _pace(status)
         is_lively = before.status is None or _last_beat(before.status) != _last_beat(status)
         source.interval = self._choose_interval(source.interval, is_new=is_new, is_lively=is_lively)

@@ -95,10 +95,11 @@ def test_page_parses_when_ranks_report_anything(metrics: dict[str, object]) -> N
 def test_status_fits_the_limit_and_parses_when_there_is_too_much_to_say(warnings: list[str], ranks: int) -> None:
     readings = {rank: make_reading(rank) for rank in range(ranks)}
     config = read_config(Mode.TRAIN, make_environment(Path("/pod")))
-    text = build_status_json(config, make_snapshot({"warnings": warnings}, readings=readings))
+    text = build_status_json(config, make_snapshot({"warnings": warnings}, readings=readings), now=12.5)
 
     assert len(text.encode()) <= MAX_STATUS_BYTES
-    assert WorkerStatus.from_wire(json.loads(text)).step == 4
+    status = WorkerStatus.from_wire(json.loads(text))
+    assert (status.step, status.time) == (4, 12.5)
 
 
 def test_figures_of_the_try_before_stay_when_a_new_one_has_not_reported_yet() -> None:
@@ -128,6 +129,14 @@ def address() -> tuple[str, int]:
     config = read_config(Mode.TRAIN, environment)
     StatusServer(config, Board(now=0.0))
     return config.pod_ip, config.status_port
+
+
+def test_answer_tells_the_time_of_its_node(address: tuple[str, int]) -> None:
+    asked = time.time()
+    with urllib.request.urlopen(f"http://{address[0]}:{address[1]}/status", timeout=30) as answer:
+        status = json.load(answer)
+
+    assert asked <= status["time"] <= time.time()
 
 
 def test_unknown_paths_and_methods_are_refused_when_asked_for(address: tuple[str, int]) -> None:

@@ -86,6 +86,8 @@ _CLAIMS_UNDER_JOBS: tuple[Row, ...] = (
     ("trainer-silent", "The agents cannot be reached (NetworkPolicy)", "Nobody listens at the pod's address",
      "ProgressUnknown", "pod <pod> has not answered since <time>: training may go on all the same",
      "Check that a NetworkPolicy lets the operator reach the status port"),
+    ("node-clock-wrong", "The clock of a node is three hours ahead", "A container that starts in three hours", "NodeClockWrong",
+     "the clock of node <node> is at least 3.0 hours ahead, against the API server's", "Set the clock of that node"),
     ("run-edited", "Somebody edits status.run", "The status is patched", "RunUnreadable",
      "status.run cannot be read by this operator: it was edited, or written by a newer one",
      "Restore it, upgrade the operator, or delete the job and apply it again"),

@@ -129,7 +129,7 @@ class Gang:
         """Return the status of the job as it follows from what the pods say now."""
         now = time.time()
         running = replace(self._job, pods=tuple(run_pod(pod, started=self._started) for pod in self._job.pods))
-        started = self._plan(running, now=now)
+        started = self._plan(running, now=self._started)
         reports = {node: self._ask(pod, now=now) for node, pod in self.pods.items()}
         reports |= dict.fromkeys(
             set(range(self.scene.count)) - reports.keys(), WorkerReport(status=None, failing_since=now)

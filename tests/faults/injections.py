@@ -1,5 +1,6 @@
 """How each fault of the cluster's side is brought about: the job that meets it, and what is done to its pods."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -280,6 +281,12 @@ PODS: dict[str, Injection] = {
 }
 
 
+def _set_clock(stage: Stage, pods: list[Object]) -> None:
+    """Let the pod have started in three hours, by the clock of its node."""
+    ahead = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3 * 3600))
+    stage.write_status(pods[0], {"containerStatuses": container({"running": {"startedAt": ahead}})})
+
+
 def _delete_service(stage: Stage, pods: list[Object]) -> None:
     [service] = [
         item["metadata"]["name"]
@@ -318,6 +325,7 @@ API: dict[str, Injection] = {
     "api-throttled": Injection(),
     "name-taken": Injection(job={"runPolicy": {"suspend": True}}, before=_take_name),
     "service-deleted": Injection(job={"workers": {"nodes": 2, "gpusPerNode": 0}}, act=run_and(_delete_service)),
+    "node-clock-wrong": Injection(act=run_and(_set_clock)),
     "run-edited": Injection(act=run_and(_edit_run)),
     "spec-edited": Injection(act=run_and(_edit_spec)),
     "trainer-silent": Injection(act=run_and(lambda _stage, _pods: None)),

@@ -23,7 +23,7 @@ def report(state: str | None, *, detail: str = "", phase: str = "Rendezvous") ->
 
 
 def explain(nodes: int, reports: dict[int, WorkerReport], *, seconds: float = 60) -> Rendezvous:
-    return explain_rendezvous([make_member(rank) for rank in range(nodes)], reports, now=NOW + seconds)
+    return explain_rendezvous([make_member(rank) for rank in range(nodes)], reports, since=NOW, now=NOW + seconds)
 
 
 SILENT = WorkerReport(status=None, failing_since=NOW)

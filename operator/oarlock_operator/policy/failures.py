@@ -78,7 +78,7 @@ def find_culprit(
         return None
     first, finished = min(found, key=_seniority)
     all_ended = len(failing) == len(pods)
-    # A node's clock may be ahead of ours: nobody waits until ours has caught up.
+    # Of a node whose clock is wrong it may not be known; or it is ahead of ours, and nobody waits until ours has caught up.
     is_ahead = finished is not None and finished > now + SETTLE_SECONDS
     settled = first.cause not in CONSEQUENCES or all_ended or finished is None or is_ahead
     return Culprit(failure=first, settled_at=now if settled else (finished or now) + SETTLE_SECONDS)

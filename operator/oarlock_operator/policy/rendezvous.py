@@ -12,7 +12,7 @@ from oarlock_operator.policy.phases import JOINING
 from oarlock_operator.reconcile.observed import ObservedPod, WorkerReport
 
 _GRACE_SECONDS = 15.0
-"""Seconds from the start of the last container in which names, ports and torchrun come up, as they do in every attempt."""
+"""Seconds, once all pods run, in which names, ports and torchrun come up, as they do in every attempt."""
 _NAMED = 3
 """Missing nodes that are named; the others are counted."""
 
@@ -77,12 +77,15 @@ def is_joining(status: WorkerStatus | None) -> bool:
     return status is None or (status.phase in JOINING and status.step == 0)
 
 
-def explain_rendezvous(pods: Sequence[ObservedPod], reports: Mapping[int, WorkerReport], *, now: float) -> Rendezvous:
+def explain_rendezvous(
+    pods: Sequence[ObservedPod], reports: Mapping[int, WorkerReport], *, since: float, now: float
+) -> Rendezvous:
     """Say how many nodes have joined, which are missing, and why.
 
     Args:
         pods: all pods of the attempt; they run.
         reports: the last answers of their agents, by node rank.
+        since: when all of them were seen to run, in seconds since 1970.
         now: seconds since 1970.
     """
     members = [_judge(pod, reports.get(pod.rank)) for pod in sorted(pods, key=lambda pod: pod.rank)]
@@ -90,7 +93,7 @@ def explain_rendezvous(pods: Sequence[ObservedPod], reports: Mapping[int, Worker
     count = f"Rendezvous {len(members) - len(missing)} of {len(members)}"
     if not missing:
         return Rendezvous(reason=_JOINING_REASON, message=f"{count}: {_describe_last_stage(pods, reports)}")
-    grace_ends = max(pod.started or pod.created for pod in pods) + _GRACE_SECONDS
+    grace_ends = since + _GRACE_SECONDS
     if now < grace_ends and not any(member.state == JoinState.PORT_TAKEN for member in members):
         message = f"{count}: waiting for {_list(missing)}: torchrun is starting"
         return Rendezvous(reason=_JOINING_REASON, message=message, wake_at=grace_ends)

@@ -42,7 +42,7 @@ def _follow_joining(job: JobView) -> JobStep:
     if not any(report.status or report.failing_since for report in job.observed.peers.values()):
         message = f"all {job.nodes} pods run, and their ranks are joining at pod {job.pod_name(0)}"
         return JobStep(phase=JobPhase.RENDEZVOUS, reason="Joining", message=message)
-    meeting = explain_rendezvous(tuple(job.pods.values()), job.reports, now=job.now)
+    meeting = explain_rendezvous(tuple(job.pods.values()), job.reports, since=job.gathered_since, now=job.now)
     return JobStep(phase=JobPhase.RENDEZVOUS, reason=meeting.reason, message=meeting.message, wake_at=meeting.wake_at)
 
 

@@ -10,6 +10,7 @@ from oarlock_operator.policy.times import format_time
 from oarlock_operator.queueing.verdicts import Stand
 from oarlock_operator.reconcile.hazards import describe_hazards
 from oarlock_operator.reconcile.job_view import JobView
+from oarlock_operator.reconcile.node_clocks import describe_clocks
 from oarlock_operator.reconcile.steps import JobStep
 
 SILENCE_SECONDS = 20.0
@@ -23,6 +24,7 @@ def describe_conditions(job: JobView, step: JobStep) -> Iterator[Aspect]:
     yield from _describe_admission(job, step)
     yield from _describe_suspension(job, step)
     yield from describe_hazards(job, step)
+    yield from describe_clocks(job)
     yield from _describe_progress(job, step)
     if step.phase is JobPhase.SUCCEEDED:
         yield Aspect(type="Complete", holds=True, reason=step.reason, message=step.message)
@@ -95,6 +97,8 @@ def silent_since(job: JobView) -> float | None:
     if first is None or first.phase != "Running":
         return None
     if report is None or report.status is None:
-        return first.started or first.created
+        asked_since = report.failing_since if report else None
+        # The clock of a node may be so wrong that nobody knows when the container started.
+        return next((time for time in (asked_since, first.started) if time is not None), job.now)
     finished = report.status.phase == PodPhase.FINISHED
     return None if finished else report.failing_since

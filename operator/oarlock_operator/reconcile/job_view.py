@@ -16,9 +16,11 @@ from oarlock_api.validation import recall_training_job
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Owner
 from oarlock_operator.manifests.pod_groups import GroupScheduler, find_group_scheduler
+from oarlock_operator.policy.clocks import Skew, correct_pod, find_skews
 from oarlock_operator.policy.elastic import clamp_nodes
 from oarlock_operator.policy.exclusion import find_avoided
 from oarlock_operator.policy.phases import PREPARING
+from oarlock_operator.policy.times import parse_time
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedPodGroup, WorkerReport
 from oarlock_operator.settings import Settings
 
@@ -53,6 +55,8 @@ class JobView:
     """Pods of the attempt that only look for room for more nodes."""
     strangers: Mapping[str, ObservedPod]
     """Pods of others that hold a name of ours."""
+    skews: Mapping[str, Skew]
+    """What is known of the clocks of the attempt's nodes. The times of pods and reports are put right already."""
 
     @property
     def status(self) -> TrainingJobStatus:
@@ -161,12 +165,13 @@ class JobView:
     @property
     def reports(self) -> dict[int, WorkerReport]:
         """The last answers of the agents that are asked, by node rank, as far as they are of this attempt."""
-        first = {0: self.observed.report} if self.observed.report else {}
-        return {
-            rank: report
-            for rank, report in {**first, **self.observed.peers}.items()
-            if report.status is None or report.status.attempt == self.status.attempt
-        }
+        return _find_reports(self.observed)
+
+    @property
+    def gathered_since(self) -> float:
+        """Since when all pods of the attempt have run, as far as the status has said so: seconds since 1970."""
+        since = parse_time(self.status.phase_since) if self.status.phase is JobPhase.RENDEZVOUS else None
+        return self.now if since is None else since
 
     @property
     def has_trained(self) -> bool:
@@ -191,6 +196,9 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
     checked = recall_training_job(observed.object.spec, name=observed.object.name)
     run = read_run(observed.status)
     own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
+    placed = [pod for pod in own if pod.scheduled and _is_current(pod, observed.status, run)]
+    skews = find_skews(placed, _find_reports(observed), now=now)
+    own = [correct_pod(pod, skews, now=now) for pod in own]
     gang = [pod for pod in own if _is_current(pod, observed.status, run)]
     nodes = count_nodes(observed.status, run)
     current = {pod.rank: pod for pod in gang if 0 <= pod.rank < nodes}
@@ -215,7 +223,17 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
         old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod and pod not in scouts),
         scouts=scouts,
         strangers={pod.name: pod for pod in observed.pods if pod.owner_uid != observed.object.uid},
+        skews=skews,
     )
+
+
+def _find_reports(observed: ObservedJob) -> dict[int, WorkerReport]:
+    first = {0: observed.report} if observed.report else {}
+    return {
+        rank: report
+        for rank, report in {**first, **observed.peers}.items()
+        if report.status is None or report.status.attempt == observed.status.attempt
+    }
 
 
 def read_run(status: TrainingJobStatus) -> Run | None:

@@ -196,6 +196,8 @@ class WorkerReport:
     """When it last answered."""
     failing_since: float | None = None
     """Since when it does not answer; None: it does."""
+    skew: float | None = None
+    """Seconds by which the clock of its node is ahead, as it told the time; None: it never did. The times in `status` are put right."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -197,7 +197,7 @@ def _find_startup_failure(job: JobView) -> FailureRecord | None:
 
 def _explain_slow_trainer(job: JobView) -> Wait:
     if job.nodes > 1 and is_joining(job.report) and job.observed.peers:
-        meeting = explain_rendezvous(tuple(job.pods.values()), job.reports, now=job.now)
+        meeting = explain_rendezvous(tuple(job.pods.values()), job.reports, since=job.gathered_since, now=job.now)
         return Wait(reason=meeting.reason, message=meeting.message)
     phase = job.report.phase if job.report else "Starting"
     return Wait(reason=phase, message=f"all pods run, and rank 0 in pod {job.pod_name(0)} is still {phase}")

@@ -115,7 +115,11 @@ def _build_routes(config: AgentConfig, board: Board) -> Routes:
         return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", f"the agent's main loop is silent for {silent:.0f} s\n"
 
     return {
-        STATUS_PATH: lambda: (HTTPStatus.OK, "application/json", build_status_json(config, board.snapshot)),
+        STATUS_PATH: lambda: (
+            HTTPStatus.OK,
+            "application/json",
+            build_status_json(config, board.snapshot, now=time.time()),
+        ),
         METRICS_PATH: lambda: (HTTPStatus.OK, prometheus.CONTENT_TYPE, prometheus.render_metrics(board.snapshot)),
         HEALTH_PATH: health,
     }

@@ -76,9 +76,9 @@ def build_worker_status(config: AgentConfig, snapshot: Snapshot) -> WorkerStatus
     )
 
 
-def build_status_json(config: AgentConfig, snapshot: Snapshot) -> str:
-    """Return /status as JSON, within the size that the operator reads."""
-    status = build_worker_status(config, snapshot)
+def build_status_json(config: AgentConfig, snapshot: Snapshot, *, now: float) -> str:
+    """Return /status as JSON at the time `now`, in seconds since 1970, within the size that the operator reads."""
+    status = replace(build_worker_status(config, snapshot), time=now)
     while len((text := status.to_json()).encode()) > MAX_STATUS_BYTES and (status.warnings or status.ranks):
         status = replace(
             status, warnings=[], ranks=status.ranks[: len(status.ranks) // 2] if not status.warnings else status.ranks
