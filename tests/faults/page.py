@@ -6,10 +6,11 @@ from pathlib import Path
 
 from faults.cluster_faults import CLUSTER_FAULTS
 from faults.fault import Fault
+from faults.gang_faults import GANG_FAULTS
 from faults.trainer_faults import TRAINER_FAULTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-FAULTS = (*CLUSTER_FAULTS, *TRAINER_FAULTS)
+FAULTS = (*CLUSTER_FAULTS, *GANG_FAULTS, *TRAINER_FAULTS)
 
 _HEAD = """# Faults, and what the status says of them
 

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 from chart.releases import RELEASE, install, uninstall
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
-from kube.scene import DATASET, Object, Scene, make_facts, make_job
+from kube.pod_group_definitions import DEFINITIONS, build_definition, find_scheduler, groups_path
+from kube.scene import DATASET, PATIENCE_SECONDS, Object, Scene, make_facts, make_job
 
 from control_plane.audit import Request
 from control_plane.server import ControlPlane
@@ -26,6 +29,7 @@ EVERYBODYS = {"create selfsubjectaccessreviews.authorization.k8s.io"}
 ASKED_IN_VAIN = {"customresourcedefinitions", "nodes"}
 """What an operator of one namespace may not read, and does without."""
 LOST = {"oarlock.test/doomed": "yes"}
+COSCHEDULING = find_scheduler("coscheduling")
 ONLY_FOR_THE_LOST = {"key": "oarlock.test/doomed", "effect": "NoSchedule"}
 
 
@@ -118,6 +122,16 @@ def meet_a_stranger(scene: Scene) -> None:
     scene.kubectl("delete", "service", name)
 
 
+def meet_a_strange_group(scene: Scene) -> None:
+    """Take the name of the PodGroup of another job before it can be created."""
+    scene.apply(make_job("taken"))
+    scene.wait_for_phase("WaitingForData", name="taken")
+    name = names.pod_group_name("taken", scene.get("tj", "taken")["metadata"]["uid"], attempt=0)
+    api_version = f"{COSCHEDULING.group}/{COSCHEDULING.version}"
+    stranger = {"apiVersion": api_version, "kind": "PodGroup", "metadata": {"name": name}}
+    scene.control_plane.api.create(groups_path(COSCHEDULING, scene.namespace), stranger)
+
+
 def import_data(scene: Scene) -> None:
     scene.apply(DATASET)
     [pod] = scene.wait_for_pods(role=names.IMPORT_ROLE)
@@ -157,9 +171,13 @@ def find_gang(scene: Scene, attempt: int) -> list[Object]:
 
 def live(scene: Scene, *, sees_nodes: bool) -> None:
     say_twice(scene)
+    if not sees_nodes:
+        meet_a_strange_group(scene)
     meet_a_stranger(scene)
     is_restarted = lose_a_node(scene) if sees_nodes else bool
     fail_and_finish(scene)
+    if not sees_nodes:
+        scene.wait_for(lambda: scene.status("taken").get("reason") == "NameTaken", "nobody meets the strange group")
     if sees_nodes:
         scene.wait_for(is_restarted, "the lost node is not noticed")
         scene.kubectl("delete", "node", "doomed")
@@ -172,18 +190,25 @@ def life(
     paper_node: PaperNode,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Life]:
-    """An operator of a whole cluster, or of one namespace, with what the chart grants it."""
+    """An operator of a whole cluster, or of one namespace that hands its gangs over, with what the chart grants it."""
     if control_plane.is_external:
         pytest.skip("NOT RUN: the audit log of an existing cluster is not ours to read")
     folder, is_namespaced = tmp_path_factory.mktemp("rights"), request.param == "namespace"
     namespace = control_plane.create_namespace(f"rights-{request.param}")
     scene = Scene(control_plane, control_plane.create_namespace(f"rights-of-{request.param}"), folder)
     served = scene.namespace if is_namespaced else ""
-    installed = install(control_plane, namespace=namespace, values=(f"watchNamespace={served}",) if served else ())
+    handed_over = {"podGroups": "coscheduling", "schedulerName": "default-scheduler"} if is_namespaced else {}
+    values = tuple(f"queue.{name}={value}" for name, value in handed_over.items())
+    installed = install(control_plane, namespace=namespace, values=(f"watchNamespace={served}", *values))
     assert installed.returncode == 0, installed.stderr
     account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
-    election = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
-    with OperatorProcess(account, folder, namespace=served, settings=election) as operator:
+    settings = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
+    if is_namespaced:
+        settings |= {"POD_GROUPS": handed_over["podGroups"], "POD_GROUP_SCHEDULER": handed_over["schedulerName"]}
+    with (
+        pod_groups_defined(control_plane) if is_namespaced else nullcontext(),
+        OperatorProcess(account, folder, namespace=served, settings=settings) as operator,
+    ):
         live(scene, sees_nodes=not is_namespaced)
         operator.check()
         assert "Traceback" not in operator.read_log()
@@ -198,6 +223,18 @@ def life(
     )
     removed = uninstall(control_plane, namespace=namespace)
     assert removed.returncode == 0, removed.stderr
+
+
+@contextmanager
+def pod_groups_defined(control_plane: ControlPlane) -> Iterator[None]:
+    api, path = control_plane.api, groups_path(COSCHEDULING, "default")
+    api.create(DEFINITIONS, build_definition(COSCHEDULING))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not api.exists(path):
+        assert time.monotonic() < deadline, "the PodGroups are not served"
+        time.sleep(0.1)
+    yield
+    api.delete(f"{DEFINITIONS}/{COSCHEDULING.definition}")
 
 
 def used(life: Life, *, allowed: bool) -> set[str]:

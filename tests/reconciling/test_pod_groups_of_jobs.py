@@ -145,9 +145,9 @@ def test_waiting_gang_repeats_what_the_scheduler_says_of_its_pods() -> None:
 def test_scheduler_that_says_nothing_may_not_be_there() -> None:
     waiting = wait()
     soon = plan(waiting)
-    assert (status_of(soon).reason, soon.wake_at) == ("QueuedByVolcano", NOW + 15)
+    assert (status_of(soon).reason, soon.wake_at) == ("QueuedByVolcano", NOW + 10)
 
-    status = say(waiting, now=NOW + 15)
+    status = say(waiting, now=NOW + 10)
     assert (status.phase, status.reason) == (JobPhase.QUEUED, "SchedulerSilent")
     assert f"scheduler volcano has said nothing of PodGroup {NAME} and its pods" in status.message
     assert "its queue default is there and open" in status.message

@@ -14,7 +14,7 @@ from oarlock_operator.reconcile.plans import Deletion, Reference
 from oarlock_operator.reconcile.steps import JobStep
 from oarlock_operator.reconcile.surroundings import surround_job
 
-SILENCE_SECONDS = 15.0
+SILENCE_SECONDS = 10.0
 """Seconds after which a scheduler that has said nothing of the pods may not be there at all."""
 _OF_ROOM = frozenset({"Unschedulable", "Scheduling"})
 """Reasons why a pod has no node that the scheduler alone sees to."""
