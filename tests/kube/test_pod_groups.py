@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
 
 VOLCANO = find_scheduler("volcano")
 WORDS = "2/2 tasks in gang unschedulable: pod group is not ready, 2 Pending, 2 minAvailable"
-MISSING, SILENT, WITHOUT_ROOM = (fault.name for fault in GANG_FAULTS)
+MISSING, SILENT, WITHOUT_ROOM = "pod-groups-missing", "group-scheduler-silent", "group-without-room"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,11 +163,11 @@ def wait_for(volcano: Volcano, holds: Callable[[], bool], job: str) -> list[str]
 
 @pytest.mark.parametrize("fault", GANG_FAULTS, ids=lambda fault: fault.name)
 def test_status_names_what_holds_the_gang_up(volcano: Volcano, fault: Fault) -> None:
-    if fault.name == "group-scheduler-silent":
+    if fault.name == SILENT:
         volcano.wait_for_fault(fault.name)
 
     assert not find_difference(fault, volcano.named[fault.name])
 
 
 def test_job_that_waited_for_the_kind_has_started_since(volcano: Volcano) -> None:
-    assert volcano.wait_for_gang("pod-groups-missing", 1)
+    assert volcano.wait_for_gang(MISSING, 1)

@@ -172,9 +172,10 @@ class RunPolicy(WireModel):
     success_policy: SuccessPolicy = SuccessPolicy.ALL_NODES
     """When the job has succeeded. AllNodes: when all pods have ended well. FirstNode: when the pod of node 0 has."""
     priority: Annotated[int, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
-    """Jobs of a higher priority go first in the queue, and preempt jobs of a lower one: those checkpoint and wait again."""
+    """Jobs of a higher priority go first in Oarlock's queue, and preempt jobs of a lower one: those checkpoint and wait again."""
     queue: OarlockName | None = None
-    """Kueue's LocalQueue that decides when the pods start. Absent: Oarlock's own queue does."""
+    """Queue of another project that decides when the pods start: Kueue's LocalQueue, or Volcano's Queue where the administrator
+    hands gangs over to that. Absent: Oarlock's own queue does, or Volcano's default one."""
 
 
 class Script(WireModel):
