@@ -50,6 +50,6 @@ def install(
 def uninstall(
     control_plane: ControlPlane, *, namespace: str, release: str = RELEASE
 ) -> subprocess.CompletedProcess[str]:
-    """Uninstall the chart without its hook, which is a pod that nobody runs: tests run its command themselves."""
+    """Uninstall the chart without its hook, which needs a node that runs pods: see `chart.hooks`."""
     place = ("--namespace", namespace, "--kubeconfig", str(control_plane.kubeconfig))
     return helm("uninstall", release, "--no-hooks", *place)
