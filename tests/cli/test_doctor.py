@@ -72,6 +72,8 @@ def condition(kind: str, status: str, message: str) -> dict[str, str]:
         ({"phase": "Training", "conditions": [condition("Valid", "True", "")]}, True, "is Training"),
         ({"phase": "Queued", "reason": "Waiting", "message": "2nd in the queue"}, True, "2nd in the queue"),
         ({"phase": "Queued", "reason": "NoSuchNodes", "message": "never fits"}, False, "never fits"),
+        ({"phase": "Queued", "reason": "QueuedByVolcano", "message": "held back"}, True, "held back"),
+        ({"phase": "Queued", "reason": "SchedulerSilent", "message": "said nothing"}, False, "said nothing"),
     ],
 )  # fmt: skip
 def test_verdict_names_state_and_culprit(status: dict[str, Any], is_healthy: bool, says: str) -> None:  # noqa: FBT001

@@ -22,7 +22,7 @@ _EXPECTED = frozenset(
 )  # fmt: skip
 """Reasons that every job has for a while."""
 _WELL = frozenset({"Training", "Succeeded", "Suspended", "Queued"})
-_NEVER = frozenset({"NoSuchNodes", "KueueMissing"})
+_NEVER = frozenset({"NoSuchNodes", "KueueMissing", "PodGroupsMissing", "SchedulerSilent"})
 """Reasons for which a job would wait in the queue for ever."""
 _VAGUE = frozenset({"ContainerCreating", "PodInitializing"})
 _PROMISES = frozenset({"Valid", "ProgressKnown", "ClaimsUsable", "ServicePresent"})
