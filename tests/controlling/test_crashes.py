@@ -10,15 +10,17 @@ from typing import Any
 
 from controlled_world import JOB, World
 
+from oarlock_operator.settings import Settings
+
 _REQUESTS = frozenset({"get", "list", "create", "delete", "write_status", "write_finalizers", "record_event"})
 
 
 class MortalWorld(World):
-    """The operator dies at one of its requests, and is started again by the next look at it."""
+    """The operator dies at one of its requests, or of those about one kind, and is started again by the next look at it."""
 
-    def __init__(self, *, dies_at: int, after: bool) -> None:
-        super().__init__()
-        self._dies_at, self._after = dies_at, after
+    def __init__(self, *, dies_at: int, after: bool, kind: str = "", settings: Settings | None = None) -> None:
+        super().__init__(settings)
+        self._dies_at, self._after, self._kind = dies_at, after, kind
         self._requests = 0
         self.has_died = False
         self.operator_cluster = self
@@ -35,8 +37,9 @@ class MortalWorld(World):
 
     def _wrap(self, request: Any) -> Any:
         async def wrapped(*arguments: Any, **options: Any) -> Any:
-            self._requests += 1
-            is_last = self._requests == self._dies_at
+            is_meant = self._kind in {"", _kind_of(arguments[0])}
+            self._requests += is_meant
+            is_last = is_meant and self._requests == self._dies_at
             if is_last and not self._after:
                 await self._die()
             try:
@@ -51,6 +54,11 @@ class MortalWorld(World):
         self.has_died = True
         self.stop()
         await asyncio.Event().wait()
+
+
+def _kind_of(subject: Any) -> str:
+    """Return the kind of what a request is about: a manifest, a reference, or the kind itself."""
+    return str(subject["kind"] if isinstance(subject, dict) else getattr(subject, "kind", subject))
 
 
 async def live(world: World) -> None:
@@ -86,7 +94,9 @@ async def _run(world: World) -> None:
 
 def describe(world: World) -> dict[str, Any]:
     status = world.status()
-    created = [each for each in world.cluster.created if each.kind in {"Pod", "Service", "PersistentVolumeClaim"}]
+    created = [
+        each for each in world.cluster.created if each.kind in {"Pod", "Service", "PersistentVolumeClaim", "PodGroup"}
+    ]
     return {
         "phase": status["phase"],
         "attempt": status["attempt"],
@@ -94,12 +104,12 @@ def describe(world: World) -> dict[str, Any]:
         "counted": status["countedRestarts"],
         "failures": [failure["attempt"] for failure in status["failures"]],
         "created": sorted(re.sub("-[0-9a-f]{8}", "", f"{each.kind} {each.name}") for each in created),
-        "left": len(world.pods()),
+        "left": len(world.pods()) + len(world.cluster.find("PodGroup")),
     }
 
 
-async def run(*, dies_at: int, after: bool) -> tuple[dict[str, Any], bool]:
-    world = MortalWorld(dies_at=dies_at, after=after)
+async def run(*, dies_at: int, after: bool, **options: Any) -> tuple[dict[str, Any], bool]:
+    world = MortalWorld(dies_at=dies_at, after=after, **options)
     await world.add_node()
     await world.start()
     try:
@@ -120,3 +130,17 @@ async def test_job_ends_the_same_when_the_operator_is_killed_at_any_request() ->
             break
         assert disturbed == undisturbed, f"killed at request {dies_at}"
     assert dies_at > 40
+
+
+async def test_gang_has_one_group_for_each_attempt_when_the_operator_is_killed_at_any_request_about_them() -> None:
+    handing_over = {"kind": "PodGroup", "settings": Settings(pod_groups="volcano")}
+    undisturbed, _ = await run(dies_at=0, after=True, **handing_over)
+    assert [each for each in undisturbed["created"] if "PodGroup" in each] == [f"PodGroup lenet-{n}" for n in range(3)]
+
+    for kill in itertools.count():
+        dies_at, after = kill // 2 + 1, bool(kill % 2)
+        disturbed, has_died = await run(dies_at=dies_at, after=after, **handing_over)
+        if not has_died:
+            break
+        assert disturbed == undisturbed, f"killed at request {dies_at} about PodGroups"
+    assert dies_at > 6
