@@ -19,14 +19,15 @@ from oarlock_operator.cluster_pods import ClusterPods
 from oarlock_operator.handing_over import HandingOver
 from oarlock_operator.metrics import Metrics
 from oarlock_operator.mirror import Name
+from oarlock_operator.observing import SeenPod
 from oarlock_operator.policy.cleanup import has_left
 from oarlock_operator.queueing.admit import admit
 from oarlock_operator.queueing.capacity import BUDGET, Capacity, Occupied, build_budget, parse_budget
 from oarlock_operator.queueing.demand import Demand, find_needs
-from oarlock_operator.queueing.jobs import QueuedJob
+from oarlock_operator.queueing.jobs import Needs, QueuedJob
 from oarlock_operator.queueing.leaving import find_leaving, keeps_pods
 from oarlock_operator.queueing.placement import Placement
-from oarlock_operator.queueing.verdicts import Stand, Verdict
+from oarlock_operator.queueing.verdicts import QUEUE_OFF, Stand, Verdict
 from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.settings import Settings
@@ -119,7 +120,7 @@ class Admission:
         if self._handing_over.takes(queue):
             return await self._handing_over.find_verdict(str(queue) if queue else None)
         if self._off:
-            return Verdict(stand=Stand.ADMITTED, reason="QueueOff", message=self._off)
+            return Verdict(stand=Stand.ADMITTED, reason=QUEUE_OFF, message=self._off)
         known = self._known.get(key)
         if known is None or known.uid != raw["metadata"].get("uid"):
             return None
@@ -199,11 +200,11 @@ class Admission:
                 yield Reference(kind=JOB, namespace=name.namespace, name=name.name), stored.demand
 
     def _find_bound(self) -> dict[str, list[str]]:
-        """Return the nodes of all pods that hold devices, by their owner."""
+        """Return the nodes of all pods that take what is counted, by their owner."""
         bound = defaultdict(list)
         for owned in self._store.pods.values():
             pod = owned.seen.pod
-            if pod.node and not has_left(pod) and owned.seen.devices and not self._store.is_lost(pod.node):
+            if pod.node and not has_left(pod) and self._count(owned.seen) and not self._store.is_lost(pod.node):
                 bound[pod.owner_uid].append(pod.node)
         return bound
 
@@ -229,8 +230,10 @@ class Admission:
             created=demand.created,
             since=demand.since,
             # A pod of the attempt before may still be there beside those of the new one.
-            pods=len(bound) if demand.is_handed_over else max(wanted, 0 if is_budget else len(bound)),
+            pods=len(bound) if demand.is_handed_over else max(wanted, len(bound)),
             least=demand.least,
+            settled=demand.pods,
+            wanted=demand.wanted,
             needs=needs,
             placement=Placement() if is_budget else demand.find_placement(now=now),
             is_admitted=demand.is_admitted or demand.is_handed_over or grant is not None,
@@ -252,12 +255,19 @@ class Admission:
         """Yield what pods take whose job has no place any more."""
         now = self._clock.now()
         for owned in self._store.pods.values():
-            pod, needs = owned.seen.pod, owned.seen.devices
-            if not needs or pod.owner_uid in admitted:
+            pod, needs = owned.seen.pod, self._count(owned.seen)
+            is_ours = owned.owner is not None and (owned.owner.kind == JOB or self._budget is None)
+            if not needs or not is_ours or pod.owner_uid in admitted:
                 continue
             place = pod.node if self._budget is None else BUDGET
             if leaving := find_leaving(pod, needs, place=place, is_kept=self._is_kept(owned.owner, pod), now=now):
                 yield leaving
+
+    def _count(self, seen: SeenPod) -> Needs:
+        """Return what is counted of what a pod takes: cores and memory only where a budget names them."""
+        if self._budget is None:
+            return seen.devices
+        return tuple((name, amount) for name, amount in (*seen.devices, *seen.asks) if name in self._budget)
 
     def _is_kept(self, key: Reference | None, pod: ObservedPod) -> bool:
         """Whether the job for which a pod was made has ended and keeps it."""
@@ -323,7 +333,7 @@ def _is_new(job: QueuedJob, verdict: Verdict) -> bool:
 def _is_news(job: QueuedJob, old: Verdict | None, verdict: Verdict) -> bool:
     """Whether a job must learn of a verdict at once."""
     if old is None:
-        return not (job.is_admitted and verdict.stand is Stand.ADMITTED)
+        return not (job.is_admitted and verdict.stand is Stand.ADMITTED) or verdict.most is not None
     return old.essence != verdict.essence
 
 

@@ -13,6 +13,7 @@ from oarlock_operator import names
 from oarlock_operator.plain_text import clean_text
 from oarlock_operator.pod_containers import read_containers, read_message, read_reason
 from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.rooms import sum_requests
 from oarlock_operator.policy.times import parse_time
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
@@ -62,6 +63,8 @@ class SeenPod:
     """Why its termination record is not used."""
     devices: tuple[tuple[str, float], ...] = ()
     """What it takes of extended resources, such as GPUs."""
+    asks: tuple[tuple[str, float], ...] = ()
+    """What it asks for of cores and of memory, in bytes."""
 
 
 def observe_pod(raw: Object) -> SeenPod:
@@ -105,7 +108,9 @@ def observe_pod(raw: Object) -> SeenPod:
         finished=parse_time(ended.get("finishedAt")),
         termination=said.value,
     )
-    return SeenPod(pod=pod, status_port=_status_port(spec), note=said.note, devices=observe_devices(spec))
+    return SeenPod(
+        pod=pod, status_port=_status_port(spec), note=said.note, devices=observe_devices(spec), asks=_observe_asks(spec)
+    )
 
 
 def observe_claim(raw: Object, *, message: str = "") -> ObservedClaim:
@@ -266,6 +271,11 @@ def observe_devices(spec: Object) -> tuple[tuple[str, float], ...]:
             if "/" in name:
                 devices[name] = devices.get(name, 0.0) + parse_amount(amount)
     return tuple(sorted(devices.items()))
+
+
+def _observe_asks(spec: Object) -> tuple[tuple[str, float], ...]:
+    asked = sum_requests(spec)
+    return tuple((name, asked[name]) for name in ("cpu", "memory") if asked.get(name))
 
 
 def _condition(status: Object, kind: str, value: str) -> Mapping[str, Any]:

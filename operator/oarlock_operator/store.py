@@ -287,9 +287,16 @@ class Store:
             self._complaints.forget(old.seen.pod.uid)
         if new and not old:
             self._complaints.welcome(new.seen.pod.uid)
-        if _place_of(old) != _place_of(new):
+        if self._place_of(old) != self._place_of(new):
             self.queue_changed()
         self._index(POD, name, old.owner if old else None, new.owner if new else None)
+
+    def _place_of(self, owned: OwnedPod | None) -> tuple[object, ...]:
+        """What the queue needs to know of a pod: where it is, and whether it still takes anything there."""
+        if owned is None or not (owned.seen.devices or (self.counts_cores and owned.seen.asks)):
+            return ()
+        pod = owned.seen.pod
+        return (pod.uid, pod.node, pod.deleting, has_left(pod))
 
     def _child_changed(self, kind: str) -> Callable[[Name, Child | None, Child | None], None]:
         def changed(name: Name, old: Child | None, new: Child | None) -> None:
@@ -327,14 +334,6 @@ def _demands_differ(old: Stored | None, new: Stored | None, *, counts_cores: boo
     if not counts_cores and not any(demand and demand.gpus for demand in (before, after)):
         return False
     return after.differs_from(before) if after else before is not None
-
-
-def _place_of(owned: OwnedPod | None) -> tuple[object, ...]:
-    """What the queue needs to know of a pod: where it is, and whether it still takes anything there."""
-    if owned is None or not owned.seen.devices:
-        return ()
-    pod = owned.seen.pod
-    return (pod.uid, pod.node, pod.deleting, has_left(pod))
 
 
 def _deleting(owned: OwnedPod) -> OwnedPod:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from controlled_world import NAMESPACE, World, refer
+from controlled_world import DATASET, NAMESPACE, World, refer
 
+from oarlock_operator import names
 from oarlock_operator.cluster.port import RefusedError, UnavailableError
 from oarlock_operator.reconcile.plans import Reference
 from oarlock_operator.settings import Settings
@@ -270,3 +271,64 @@ async def test_budget_is_kept_where_nodes_cannot_be_seen() -> None:
 async def test_setting_that_makes_no_sense_is_refused(settings: Settings, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         await World(settings).start()
+
+
+async def test_cores_of_pods_that_still_end_are_not_given_away() -> None:
+    world = World(Settings(namespace=NAMESPACE, queue_budget="cpu=4"))
+    await world.add_node()
+    await world.start()
+    await world.import_data()
+    workers = {"nodes": 1, "gpusPerNode": 0, "resources": {"cpu": 3}}
+    first = await apply(world, "first", workers=workers)
+    world.run_pods()
+    await let_decide(world)
+    second = await apply(world, "second", workers=workers)
+    world.cluster.edit(first, lambda job: job["spec"]["runPolicy"].update(suspend=True))
+    await let_decide(world)
+    [pod] = world.pods()
+    assert "deletionTimestamp" in pod["metadata"]
+    assert world.status(second)["reason"] == "PlaceBeingFreed"
+
+    world.finish_deletions()
+    await let_decide(world)
+    assert [pod["metadata"]["labels"]["oarlock.dev/job"] for pod in world.pods()] == ["second"]
+    await world.kill()
+
+
+async def test_cores_of_imports_are_no_part_of_what_jobs_may_have() -> None:
+    world = World(Settings(namespace=NAMESPACE, queue_budget="cpu=1"))
+    await world.add_node()
+    await world.start()
+    await world.import_data()
+    digits = world.cluster.objects[DATASET]
+    await world.cluster.create({**digits, "metadata": {"name": "other", "namespace": NAMESPACE}})
+    await world.settle()
+    world.run_pods(names.IMPORT_ROLE)
+    assert [pod["status"]["phase"] for pod in world.pods(names.IMPORT_ROLE)].count("Running") == 1
+    await apply(world, "job", workers={"nodes": 1, "gpusPerNode": 0, "resources": {"cpu": 1}})
+
+    assert len(world.pods()) == 1
+    await world.kill()
+
+
+async def test_elastic_job_grows_no_further_than_the_budget() -> None:
+    world = World(Settings(namespace=NAMESPACE, queue_budget="nvidia.com/gpu=6"))
+    await world.add_node()
+    await world.start()
+    await world.import_data()
+    workers = {"nodes": 1, "gpusPerNode": 2, "elastic": {"minNodes": 1, "maxNodes": 4}}
+    shared = {"volume": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
+    job = await apply(world, "job", workers=workers, checkpoints=shared)
+    world.run_pods()
+    world.answer(world.pods()[0], step=10)
+    await let_decide(world)
+    world.cluster.edit(job, lambda each: each["spec"]["workers"].update(nodes=4))
+    await let_decide(world)
+    assert len(world.pods(names.SCOUT_ROLE)) == 2
+
+    world.run_pods(names.SCOUT_ROLE)
+    await let_decide(world)
+    world.finish_deletions()
+    await let_decide(world)
+    assert (world.status(job)["gang"]["nodes"], world.status(job)["gang"]["wanted"]) == (3, 4)
+    await world.kill()

@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase
+from oarlock_api.v1alpha1.training_job import Elastic
 from oarlock_operator.policy.amounts import parse_amount
+from oarlock_operator.policy.elastic import clamp_nodes
 from oarlock_operator.policy.exclusion import compute_expiry
 from oarlock_operator.policy.phases import ACTIVE
 from oarlock_operator.policy.times import parse_time
@@ -33,6 +35,8 @@ class Demand:
     pods: int
     least: int
     """With how many pods it would begin: fewer than all only if it is elastic."""
+    wanted: int = 0
+    """How many pods an elastic job should have; 0: their number is fixed."""
     gpus: float
     """GPUs of each pod."""
     gpu_resource: str
@@ -68,7 +72,7 @@ def read_demand(raw: Mapping[str, Any]) -> Demand | None:
     if not is_admitted and (phase != JobPhase.QUEUED or policy.get("suspend")):
         return None
     try:
-        return _read(metadata, status, policy, workers, is_admitted=is_admitted)
+        return _read(metadata, spec, status, workers, is_admitted=is_admitted)
     except (TypeError, ValueError):
         return None  # somebody edited the status by hand: planning says so
 
@@ -90,14 +94,16 @@ def find_needs(
 
 def _read(
     metadata: Mapping[str, Any],
+    spec: Mapping[str, Any],
     status: Mapping[str, Any],
-    policy: Mapping[str, Any],
     workers: Mapping[str, Any],
     *,
     is_admitted: bool,
 ) -> Demand:
+    policy = _mapping(spec.get("runPolicy"))
     created = parse_time(metadata.get("creationTimestamp")) or 0.0
     pods = int(_mapping(status.get("gang")).get("nodes") or workers["nodes"])
+    elastic = _mapping(workers.get("elastic"))
     template = _mapping(workers.get("podTemplate"))
     where = {name: template[name] for name in ("nodeSelector", "tolerations", "affinity") if template.get(name)}
     return Demand(
@@ -108,7 +114,8 @@ def _read(
         created=created,
         since=parse_time(_mapping(status.get("queue")).get("since")) or created,
         pods=pods,
-        least=min(int(_mapping(workers.get("elastic")).get("minNodes") or pods), pods),
+        least=min(int(elastic.get("minNodes") or pods), pods),
+        wanted=_read_wanted(spec, elastic, pods) if elastic else 0,
         gpus=float(workers.get("gpusPerNode") or 0),
         gpu_resource=str(workers.get("gpuResource") or ""),
         cpu=float(workers.get("cpu") or 0),
@@ -117,6 +124,12 @@ def _read(
         avoided=_read_avoided(status),
         ends=_read_end(_mapping(status.get("progress"))) if is_admitted else None,
     )
+
+
+def _read_wanted(spec: Mapping[str, Any], elastic: Mapping[str, Any], pods: int) -> int:
+    asked = _mapping(spec.get("workers")).get("nodes", 1)
+    bounds = Elastic.from_wire(dict(elastic))
+    return clamp_nodes(asked, bounds) if isinstance(asked, int) else pods
 
 
 def _read_end(progress: Mapping[str, Any]) -> float | None:

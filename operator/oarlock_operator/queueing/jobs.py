@@ -22,6 +22,10 @@ class QueuedJob:
     pods: int
     least: int = 0
     """With how many pods it would begin where there is no room for all; 0: with none fewer."""
+    settled: int = 0
+    """How many pods its attempt has: the others only look for more room."""
+    wanted: int = 0
+    """How many pods an elastic job should have; 0: it has them all."""
     needs: Needs
     """What each of its pods needs."""
     placement: Placement = field(default_factory=Placement)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from oarlock_operator.queueing.growth import share_out
 from oarlock_operator.queueing.jobs import QueuedJob
 from oarlock_operator.queueing.pool import Pool, build_pool, count_slots
 from oarlock_operator.queueing.rounds import Round, Waiting
@@ -21,12 +22,14 @@ _MOST_FORECASTS = 32
 
 def tell_admitted(turns: Round) -> dict[str, Verdict]:
     """Return the verdict on each job that has a place, by UID."""
+    most = share_out(turns) if turns.capacity.is_budget else {}
     return {
         uid: Verdict(
             stand=Stand.ADMITTED,
             reason="Admitted",
             message=f"has {describe_needs(job)}",
             nodes=tuple(node for node, pods in turns.held[uid].items() for _ in range(pods)),
+            most=most.get(uid),
         )
         for uid, job in turns.admitted.items()
     }

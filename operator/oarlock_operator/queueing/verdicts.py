@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+QUEUE_OFF = "QueueOff"
+"""Reason of verdicts while there is no queue: everybody may have pods."""
+
 
 class Stand(StrEnum):
     """Where a job stands."""
@@ -30,6 +33,8 @@ class Verdict:
     """About when it starts, by the ETAs of the jobs that run; None: nobody knows."""
     nodes: tuple[str, ...] = ()
     """Nodes on which there is room for an admitted job: one item a pod."""
+    most: int | None = None
+    """How many pods an elastic job may have in all where a budget says that; None: the nodes do."""
     preempted_by: str = ""
     """UID of the job that gets the place."""
     winner: str = ""
@@ -40,4 +45,4 @@ class Verdict:
     @property
     def essence(self) -> tuple[object, ...]:
         """What a person should learn at once; figures change with every job that comes or goes."""
-        return (self.stand, self.reason, self.preempted_by, self.avoids_too_much)
+        return (self.stand, self.reason, self.preempted_by, self.avoids_too_much, self.most)

@@ -18,6 +18,7 @@ from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
 from oarlock_operator.reconcile.renewing import renew, set_gang
 from oarlock_operator.reconcile.steps import JobStep
+from oarlock_operator.reconcile.taking_turns import asks_queue
 
 
 def resize(job: JobView) -> JobStep | None:
@@ -26,7 +27,7 @@ def resize(job: JobView) -> JobStep | None:
         # What is asked for before pods are created reaches back one attempt: the one before must be over first.
         return None
     # Scouts cannot ask another queue for room, so that a gang is given back to it as a whole.
-    is_free = not job.pods or job.is_handed_over
+    is_free = job.is_handed_over or not (job.pods or asks_queue(job))
     if job.wanted < job.nodes or (job.wanted > job.nodes and job.is_asked_to_resize and is_free):
         return _resize(job, job.wanted, why=f"spec.workers.nodes is {job.wanted} now")
     due = _find_due_resize(job)
@@ -44,8 +45,10 @@ def grow(job: JobView, following: JobStep) -> JobStep:
     since = _growth_start(job)
     if since is None or job.now < since:
         return following
-    room = f"; looking for room for {job.wanted} nodes"
-    following = replace(following, message=following.message + room)
+    reach = _find_reach(job)
+    is_room = reach > job.nodes
+    says = f"looking for room for {reach} nodes" if is_room else "the budget of the queue has no room for more"
+    following = replace(following, message=f"{following.message}; {says}")
     scouts = tuple(_build_scouts(job))
     if refusal := find_refusal(scouts, job.observed.refusals, now=job.now):
         return replace(following, message=f"{following.message}: {refusal.message}", wake_at=refusal.retry_at)
@@ -73,7 +76,8 @@ def _find_due_resize(job: JobView) -> Resize | None:
         if not _pays(job):
             return None
         sound = [scout for scout in job.scouts if not scout.deleting and scout.node not in job.observed.lost_nodes]
-        return find_growth(sound, nodes=job.nodes, wanted=job.wanted, patience=patience)
+        reach = _find_reach(job)
+        return find_growth(sound, nodes=job.nodes, wanted=reach, patience=patience) if reach > job.nodes else None
     refusals = (job.observed.refusals.get(name) for name in job.missing.values())
     refused = sum(1 for refusal in refusals if refusal and not is_busy(refusal))
     return find_shrink(
@@ -102,18 +106,28 @@ def _gives_precedence(job: JobView) -> bool:
     return job.observed.others_wait and job.run is not None and job.run.workers.gpus_per_node > 0
 
 
+def _find_reach(job: JobView) -> int:
+    """Return how many nodes the job may grow to: those that are wanted, or as many as a budget has room for."""
+    if not job.settings.queue_budget or not asks_queue(job):
+        return job.wanted
+    verdict = job.observed.verdict
+    return min(job.wanted, verdict.most) if verdict and verdict.most is not None else job.nodes
+
+
 def _is_idle(job: JobView, rank: int) -> bool:
     """Say whether a scout is of no use: fewer nodes are wanted now, or it has ended and somebody else may try later."""
     if _gives_precedence(job) or not _pays(job):
         return True
     scout = next(each for each in job.scouts if each.rank == rank)
     ended = scout.phase in ("Succeeded", "Failed")
-    return rank >= job.wanted or (ended and job.now >= scout.created + job.settings.elastic_growth_seconds)
+    # An operator that has decided nothing yet calls nobody back.
+    limit = job.wanted if job.observed.verdict is None else _find_reach(job)
+    return rank >= limit or (ended and job.now >= scout.created + job.settings.elastic_growth_seconds)
 
 
 def _build_scouts(job: JobView) -> Iterator[Manifest]:
     there = {scout.rank for scout in job.scouts}
-    for rank in range(job.nodes, job.wanted):
+    for rank in range(job.nodes, _find_reach(job)):
         if job.run and rank not in there and job.pod_name(rank) not in job.strangers:
             yield build_scout_pod(
                 job.run,

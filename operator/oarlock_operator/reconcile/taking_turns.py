@@ -5,6 +5,8 @@ operator. A job that is preempted is treated as one that is suspended: its pods 
 grace period, and its next attempt costs no restart.
 """
 
+from dataclasses import replace
+
 from oarlock_api.v1alpha1.status import JobPhase, QueueStatus
 from oarlock_operator.policy.amounts import parse_amount
 from oarlock_operator.policy.causes import OperatorCause
@@ -13,7 +15,7 @@ from oarlock_operator.policy.phases import ACTIVE
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.queueing.capacity import parse_budget
 from oarlock_operator.queueing.demand import find_needs
-from oarlock_operator.queueing.verdicts import Stand, Verdict
+from oarlock_operator.queueing.verdicts import QUEUE_OFF, Stand, Verdict
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.plans import Reference
@@ -57,16 +59,28 @@ def wait_turn(job: JobView) -> JobStep | None:
         return None
     if verdict and verdict.stand is Stand.ADMITTED:
         return _begin_smaller(job, verdict)
+    is_known = job.status.queue is not None and job.status.phase is JobPhase.QUEUED
+    step = _go_on_waiting(job) if verdict is None and is_known else _stand_in_line(job, verdict)
+    # Whoever asks for another number of nodes while the job has none asks the queue.
+    resized = (
+        set_gang(job, job.wanted, why=f"spec.workers.nodes is {job.wanted} now") if job.wanted != job.nodes else {}
+    )
+    lingering = tuple(pod for pod in job.all_pods if not pod.deleting)
+    return replace(step, changes={**step.changes, **resized}, delete=lingering)
+
+
+def _go_on_waiting(job: JobView) -> JobStep:
+    """Say again what was said before: as far as known it still holds."""
+    return JobStep(
+        phase=JobPhase.QUEUED,
+        reason=job.status.reason,
+        message=job.status.message,
+        changes={"queue": job.status.queue},
+    )
+
+
+def _stand_in_line(job: JobView, verdict: Verdict | None) -> JobStep:
     queue = job.status.queue
-    if verdict is None and queue and job.status.phase is JobPhase.QUEUED:
-        # It is not decided yet: what was said before still holds, as far as known.
-        return JobStep(
-            phase=JobPhase.QUEUED,
-            reason=job.status.reason,
-            message=job.status.message,
-            changes={"queue": queue},
-            delete=tuple(pod for pod in job.all_pods if not pod.deleting),
-        )
     preempted_by = queue.preempted_by if queue else ""
     reason, message = _describe(job, verdict)
     is_lifted = verdict is not None and verdict.avoids_too_much
@@ -83,7 +97,6 @@ def wait_turn(job: JobView) -> JobStep | None:
             ),
             **({"excluded_nodes": []} if is_lifted else {}),
         },
-        delete=tuple(pod for pod in job.all_pods if not pod.deleting),
         wake_at=job.now + KUEUE_PATIENCE_SECONDS if job.is_handed_over else None,
     )
 
@@ -120,6 +133,12 @@ def needs_place(job: JobView) -> bool:
         budget=parse_budget(job.settings.queue_budget) if job.settings.queue_budget else None,
     )
     return bool(needs)
+
+
+def asks_queue(job: JobView) -> bool:
+    """Say whether Oarlock's own queue decides how much the job may have."""
+    verdict = job.observed.verdict
+    return needs_place(job) and not job.is_handed_over and (verdict is None or verdict.reason != QUEUE_OFF)
 
 
 def wait_for_kueue(job: JobView) -> JobStep | None:
