@@ -46,7 +46,7 @@ _WORKERS = 32
 _ROUNDS = 5
 """Times that a key is planned anew in one go when conflicts show that it was out of date."""
 _MEASURE_SECONDS = 5.0
-_ABSENT_SECONDS = 5.0
+_ABSENT_SECONDS = 3.0
 """Seconds after which a kind that the cluster does not know is looked for again."""
 
 

@@ -93,9 +93,9 @@ async def test_jobs_wait_while_the_kind_is_not_installed_and_start_once_it_is(
     assert (groups(world), world.pods()) == ([], [])
     assert find_unready(world.controller) == ""
 
-    await world.pass_time(5)
+    await world.pass_time(3)
     assert len([each for each in caplog.records if "jobs cannot start: gangs are handed over" in each.message]) == 1
-    await world.pass_time(5)
+    await world.pass_time(3)
     assert (len(groups(world)), len(world.pods())) == (1, 1)
 
 

@@ -17,11 +17,11 @@ GANG_FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="group-scheduler-silent", topic=_TOPIC, fault="Nobody takes up the group: its scheduler does not run, or has another name",
-        injected="A server with its PodGroup and without Volcano",
+        injected="A server with its PodGroup and without coscheduling",
         phase="Queued", reason="SchedulerSilent",
-        message="scheduler volcano has said nothing of PodGroup <podgroup> and its pods since <time>",
-        remedy="Check that it runs, that queue.schedulerName of the chart is its name, and that its queue default is there and open",
-        answer=Answer.WAITS, test=_TEST,
+        message="scheduler scheduler-plugins-scheduler has said nothing of PodGroup <podgroup> and its pods since <time>",
+        remedy="Check that it runs, and that queue.schedulerName of the chart is its name",
+        answer=Answer.WAITS, test="kube/test_rights.py",
     ),
     Fault(
         name="group-without-room", topic=_TOPIC, fault="There is no room for the whole group",

@@ -1,6 +1,8 @@
-"""Just enough of the kinds of PodGroups that other schedulers bring, by the documents of their APIs."""
+"""Just enough of what other schedulers of gangs bring, by the documents of their APIs: their PodGroups, and placing pods."""
 
-from kube.scene import Object
+from collections.abc import Iterable
+
+from kube.scene import Object, Scene
 
 from oarlock_operator.manifests.pod_groups import PLURAL, GroupScheduler, find_group_scheduler
 from oarlock_operator.settings import Settings
@@ -41,3 +43,13 @@ def build_definition(scheduler: GroupScheduler) -> Object:
 def groups_path(scheduler: GroupScheduler, namespace: str, name: str = "") -> str:
     root = f"/apis/{scheduler.group}/{scheduler.version}/namespaces/{namespace}/{PLURAL}"
     return f"{root}/{name}" if name else root
+
+
+def place_pods(scene: Scene, pods: Iterable[Object], *, node: str) -> None:
+    """Give a node to those pods that have none."""
+    for pod in pods:
+        name = pod["metadata"]["name"]
+        path = f"/api/v1/namespaces/{scene.namespace}/pods/{name}/binding"
+        binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": node}}
+        if not pod["spec"].get("nodeName"):
+            scene.control_plane.api.create(path, binding)

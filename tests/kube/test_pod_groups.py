@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.fault import Fault, find_difference
+from faults.fault import find_difference
 from faults.gang_faults import GANG_FAULTS
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
-from kube.pod_group_definitions import DEFINITIONS, build_definition, find_scheduler, groups_path
+from kube.pod_group_definitions import DEFINITIONS, build_definition, find_scheduler, groups_path, place_pods
 from kube.scene import Object, Scene, attempt_of, make_job
 
 from control_plane.server import ControlPlane
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kube, pytest.mark.xdist_group("kube")]
 
 VOLCANO = find_scheduler("volcano")
 WORDS = "2/2 tasks in gang unschedulable: pod group is not ready, 2 Pending, 2 minAvailable"
-MISSING, SILENT, WITHOUT_ROOM = "pod-groups-missing", "group-scheduler-silent", "group-without-room"
+MISSING, WITHOUT_ROOM = "pod-groups-missing", "group-without-room"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,14 +60,6 @@ class Volcano:
         [name] = self.groups(job)
         self.scene.control_plane.api.patch(groups_path(VOLCANO, self.scene.namespace, name), {"status": status})
 
-    def bind(self, pods: list[Object]) -> None:
-        """Give all pods of a gang the node."""
-        for pod in pods:
-            name = pod["metadata"]["name"]
-            path = f"/api/v1/namespaces/{self.scene.namespace}/pods/{name}/binding"
-            binding = {"metadata": {"name": name}, "target": {"kind": "Node", "name": self.node}}
-            self.scene.control_plane.api.create(path, binding)
-
     def wait_for_fault(self, name: str) -> None:
         [fault] = [fault for fault in GANG_FAULTS if fault.name == name]
 
@@ -91,7 +83,6 @@ def volcano(control_plane: ControlPlane, account: Path, tmp_path_factory: pytest
         stack.enter_context(operator)
         scene.apply(
             make_job(MISSING),
-            make_job(SILENT),
             make_job(WITHOUT_ROOM, nodes=2, runPolicy={"queue": "team-a"}),
             make_job("gang", nodes=2, runPolicy={"gracePeriodSeconds": 5}),
         )
@@ -137,7 +128,7 @@ def test_gang_gets_a_group_that_its_pods_name_and_waits_for_another_scheduler(vo
 def test_gang_goes_on_once_it_is_placed_and_its_next_attempt_has_a_group_of_its_own(volcano: Volcano) -> None:
     scene, pods = volcano.scene, volcano.wait_for_gang("gang", 2)
     [first] = volcano.groups("gang")
-    volcano.bind(pods)
+    place_pods(scene, pods, node=volcano.node)
     for pod in pods:
         scene.run_pod(pod)
     scene.wait_for(lambda: scene.status("gang").get("phase") == "Rendezvous", "the gang does not meet")
@@ -147,7 +138,7 @@ def test_gang_goes_on_once_it_is_placed_and_its_next_attempt_has_a_group_of_its_
     [second] = wait_for(volcano, lambda: len(volcano.groups("gang")) == 1, "gang")
     assert (first[-2:], second[-2:]) == ("-0", "-1")
 
-    volcano.bind(again)
+    place_pods(scene, again, node=volcano.node)
     for pod in again:
         scene.run_pod(pod)
         scene.end_pod(pod, step=94, steps=94)
@@ -161,13 +152,6 @@ def wait_for(volcano: Volcano, holds: Callable[[], bool], job: str) -> list[str]
     return list(volcano.groups(job))
 
 
-@pytest.mark.parametrize("fault", GANG_FAULTS, ids=lambda fault: fault.name)
-def test_status_names_what_holds_the_gang_up(volcano: Volcano, fault: Fault) -> None:
-    if fault.name == SILENT:
-        volcano.wait_for_fault(fault.name)
-
-    assert not find_difference(fault, volcano.named[fault.name])
-
-
-def test_job_that_waited_for_the_kind_has_started_since(volcano: Volcano) -> None:
+def test_job_that_waited_for_the_kind_starts_once_it_is_installed(volcano: Volcano) -> None:
+    assert volcano.named[MISSING]["reason"] == "PodGroupsMissing"
     assert volcano.wait_for_gang(MISSING, 1)

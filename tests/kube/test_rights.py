@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from chart.releases import RELEASE, install, uninstall
+from faults.fault import find_difference
+from faults.gang_faults import GANG_FAULTS
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
-from kube.pod_group_definitions import DEFINITIONS, build_definition, find_scheduler, groups_path
+from kube.pod_group_definitions import DEFINITIONS, build_definition, find_scheduler, groups_path, place_pods
 from kube.scene import DATASET, PATIENCE_SECONDS, Object, Scene, make_facts, make_job
 
 from control_plane.audit import Request
@@ -30,6 +32,7 @@ ASKED_IN_VAIN = {"customresourcedefinitions", "nodes"}
 """What an operator of one namespace may not read, and does without."""
 LOST = {"oarlock.test/doomed": "yes"}
 COSCHEDULING = find_scheduler("coscheduling")
+[SILENT] = [fault for fault in GANG_FAULTS if fault.name == "group-scheduler-silent"]
 ONLY_FOR_THE_LOST = {"key": "oarlock.test/doomed", "effect": "NoSchedule"}
 
 
@@ -132,6 +135,13 @@ def meet_a_strange_group(scene: Scene) -> None:
     scene.control_plane.api.create(groups_path(COSCHEDULING, scene.namespace), stranger)
 
 
+def wait_for_troubled_gangs(scene: Scene) -> None:
+    scene.wait_for(lambda: scene.status("taken").get("reason") == "NameTaken", "nobody meets the strange group")
+    scene.wait_for(
+        lambda: not find_difference(SILENT, scene.status(SILENT.name)), "that no scheduler is there is not said"
+    )
+
+
 def import_data(scene: Scene) -> None:
     scene.apply(DATASET)
     [pod] = scene.wait_for_pods(role=names.IMPORT_ROLE)
@@ -154,6 +164,7 @@ def run_gang(scene: Scene, *, attempt: int) -> list[Object]:
 
     def find() -> list[Object]:
         scene.finish_deletions()
+        place_gang(scene)
         return find_gang(scene, attempt)
 
     pods: list[Object] = scene.wait_for(find, f"the gang of attempt {attempt} is not there")
@@ -161,6 +172,13 @@ def run_gang(scene: Scene, *, attempt: int) -> list[Object]:
         scene.run_pod(pod)
     scene.wait_for(lambda: scene.status().get("nodes") == 2, "the gang is not seen to run")
     return pods
+
+
+def place_gang(scene: Scene) -> None:
+    """Do what the scheduler would do to which gangs are handed over."""
+    pods = [pod for pod in scene.pods() if belongs(pod, "lenet") and "deletionTimestamp" not in pod["metadata"]]
+    handed_over = [pod for pod in pods if pod["spec"]["schedulerName"] == COSCHEDULING.scheduler]
+    place_pods(scene, handed_over, node="paper-node")
 
 
 def find_gang(scene: Scene, attempt: int) -> list[Object]:
@@ -173,14 +191,15 @@ def live(scene: Scene, *, sees_nodes: bool) -> None:
     say_twice(scene)
     if not sees_nodes:
         meet_a_strange_group(scene)
+        scene.apply(make_job(SILENT.name))
     meet_a_stranger(scene)
     is_restarted = lose_a_node(scene) if sees_nodes else bool
     fail_and_finish(scene)
-    if not sees_nodes:
-        scene.wait_for(lambda: scene.status("taken").get("reason") == "NameTaken", "nobody meets the strange group")
     if sees_nodes:
         scene.wait_for(is_restarted, "the lost node is not noticed")
         scene.kubectl("delete", "node", "doomed")
+    else:
+        wait_for_troubled_gangs(scene)
 
 
 @pytest.fixture(scope="module", params=["cluster", "namespace"])
@@ -197,14 +216,12 @@ def life(
     namespace = control_plane.create_namespace(f"rights-{request.param}")
     scene = Scene(control_plane, control_plane.create_namespace(f"rights-of-{request.param}"), folder)
     served = scene.namespace if is_namespaced else ""
-    handed_over = {"podGroups": "coscheduling", "schedulerName": "default-scheduler"} if is_namespaced else {}
-    values = tuple(f"queue.{name}={value}" for name, value in handed_over.items())
-    installed = install(control_plane, namespace=namespace, values=(f"watchNamespace={served}", *values))
+    handed_over = "coscheduling" if is_namespaced else ""
+    values = (f"watchNamespace={served}", f"queue.podGroups={handed_over}")
+    installed = install(control_plane, namespace=namespace, values=values)
     assert installed.returncode == 0, installed.stderr
     account = control_plane.kubeconfig_for_service_account(namespace, RELEASE)
-    settings = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE}
-    if is_namespaced:
-        settings |= {"POD_GROUPS": handed_over["podGroups"], "POD_GROUP_SCHEDULER": handed_over["schedulerName"]}
+    settings = {"LEASE_NAMESPACE": namespace, "LEASE_NAME": RELEASE, "POD_GROUPS": handed_over}
     with (
         pod_groups_defined(control_plane) if is_namespaced else nullcontext(),
         OperatorProcess(account, folder, namespace=served, settings=settings) as operator,

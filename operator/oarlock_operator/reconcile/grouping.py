@@ -87,9 +87,10 @@ def _repeat(job: JobView, wait: Wait | None) -> str:
 
 
 def _describe_silence(job: JobView, scheduler: GroupScheduler, *, since: float) -> str:
-    queue = job.policy.queue or "default"
-    open_queue = f", and that its queue {queue} is there and open" if scheduler.has_queues else ""
+    checks = ["it runs", "queue.schedulerName of the chart is its name"]
+    if scheduler.has_queues:
+        checks.append(f"its queue {job.policy.queue or 'default'} is there and open")
     return (
         f"scheduler {scheduler.scheduler} has said nothing of PodGroup {job.pod_group_name} and its pods since"
-        f" {format_time(since)}. Check that it runs, that queue.schedulerName of the chart is its name{open_queue}"
+        f" {format_time(since)}. Check that {', '.join(checks[:-1])}, and that {checks[-1]}"
     )
