@@ -1,4 +1,4 @@
-"""Whole training runs below a real agent, small enough to be repeated twenty times, and what is left of each to compare."""
+"""Whole training runs below a real agent, small enough to be repeated often, and what is left of each to compare."""
 
 import contextlib
 import hashlib
@@ -139,30 +139,33 @@ class Attempt:
             self.agent = psutil.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
         self._below: dict[int, psutil.Process] = {}
 
-    def read_rank(self, rank: int) -> RankReading | None:
-        return read_rank_record(self._scratch / "ranks/0" / f"{rank}.record")
+    def read_rank(self, rank: int, *, retry: int) -> RankReading | None:
+        return read_rank_record(self._scratch / f"ranks/{retry}/{rank}.record")
 
-    def wait_for_step(self, step: int, *, seconds: float = 300) -> bool:
-        """Wait until rank 0 has taken `step` steps; False if the agent ended first."""
+    def wait_for_step(self, step: int, *, retry: int, seconds: float = 300) -> bool:
+        """Wait until rank 0 of a retry has taken `step` steps; False if the agent ended first."""
         deadline = time.monotonic() + seconds
         while self.agent.poll() is None:
-            reading = self.read_rank(0)
+            reading = self.read_rank(0, retry=retry)
             if reading is not None and reading.step is not None and reading.step >= step:
                 return True
             assert time.monotonic() < deadline, f"step {step} not reached in {seconds} s:\n{self.read_output()}"
             time.sleep(0.002)
         return False
 
-    def find_victim(self, kind: str, rank: int) -> psutil.Process:
-        """Return the process to kill; remembers all that live below the agent."""
-        self._below = {process.pid: process for process in self.agent.children(recursive=True)}
-        if kind == "agent":
-            return self.agent
+    def kill(self, kind: str, rank: int, *, retry: int) -> None:
+        """Kill a process if it still lives, and remember all that were below the agent."""
+        below = {process.pid: process for process in _children(self.agent)}
+        self._below |= below
+        victims = [self.agent]
         if kind == "torchrun":
-            return self.agent.children()[0]
-        reading = self.read_rank(rank)
-        assert reading is not None, f"rank {rank} has no record"
-        return self._below[reading.pid]
+            victims = [process for process in below.values() if _is_child(process, self.agent)]
+        elif kind == "rank":
+            reading = self.read_rank(rank, retry=retry)
+            victims = [below[reading.pid]] if reading and reading.pid in below else []
+        for victim in victims:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
 
     def wait(self, *, seconds: float = 400) -> int:
         try:
@@ -186,6 +189,12 @@ class Attempt:
         for process in [*self._below.values(), *_children(self.agent), self.agent]:
             with contextlib.suppress(psutil.NoSuchProcess):  # some end by themselves just now
                 process.send_signal(signal.SIGKILL)
+
+
+def _is_child(process: psutil.Process, parent: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.ppid() == parent.pid)
+    return False
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -1,20 +1,24 @@
 """The promise of a training service, tested: kill what you like, when you like; what comes out is the same, bit for bit.
 
-Each round trains with a real agent, torchrun and ranks, and kills one of them with SIGKILL at a random step. A rank or torchrun
-is started again in the pod by the agent, a killed agent by the test, as the next attempt.
+Each chain trains with a real agent, torchrun and ranks, and kills one of them with SIGKILL at a random step, then again at a later
+one, five times in all. A rank or torchrun is started again in the pod by the agent, a killed agent by the test, as the next
+attempt. Two chains for each number of processes make ten kills; each model meets each kind of victim.
 """
 
 import os
 import random
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
 from exactness.agent_runs import (
     STEPS,
+    Attempt,
     Job,
     Results,
     check_completeness,
@@ -28,41 +32,55 @@ from oarlock_api.contract import Outcome
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(900)]
 
-ROUNDS = 10
 VICTIMS = ("rank", "torchrun", "agent")
 MODELS = ("mlp", "lenet")
+KILLS = 5
+"""In one chain."""
+MAX_RUNS = 5
+"""A busy machine may look away while a run ends before its kill: then another run takes what is left of the chain."""
 AT_ONCE = 2
-"""Rounds that run at the same time: most of a round is the start of processes, on one core each."""
+"""Runs at the same time: most of a run is the start of processes, on one core each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Round:
+class Kill:
     """What to kill, and when."""
 
-    number: int
-    model: str
     victim: str
     rank: int
     step: int
 
     def __str__(self) -> str:
         rank = f" {self.rank}" if self.victim == "rank" else ""
-        return f"round {self.number}: {self.model}, {self.victim}{rank} killed at step {self.step}"
+        return f"{self.victim}{rank} at step {self.step}"
 
 
-def choose_rounds(processes: int, *, seed: int) -> list[Round]:
-    """Draw the rounds: models and victims in turn, so that each pair comes up; rank and step at random."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chain:
+    """What one run has to survive, in this order."""
+
+    model: str
+    processes: int
+    kills: tuple[Kill, ...]
+
+    def __str__(self) -> str:
+        kills = ", ".join(str(kill) for kill in self.kills)
+        return f"{self.model} in {self.processes} processes, killed: {kills}"
+
+
+def choose_chains(processes: int, *, seed: int) -> list[Chain]:
+    """Draw the chains: victims in turn, so that each comes up in each chain; ranks and steps at random."""
     dice = random.Random(f"{seed}/{processes}")
-    return [
-        Round(
-            number=number,
-            model=MODELS[number % len(MODELS)],
-            victim=VICTIMS[number % len(VICTIMS)],
-            rank=dice.randrange(processes),
-            step=dice.randint(1, STEPS - 20),
-        )
-        for number in range(ROUNDS)
-    ]
+    chains = []
+    for number, model in enumerate(MODELS):
+        steps = sorted(dice.sample(range(1, STEPS - 20), KILLS))
+        victims = [VICTIMS[(number + turn) % len(VICTIMS)] for turn in range(KILLS)]
+        kills = [
+            Kill(victim=victim, rank=dice.randrange(processes), step=step)
+            for victim, step in zip(victims, steps, strict=True)
+        ]
+        chains.append(Chain(model=model, processes=processes, kills=tuple(kills)))
+    return chains
 
 
 @pytest.fixture(scope="module")
@@ -95,53 +113,82 @@ def train_undisturbed(job: Job) -> Results:
         assert attempt.wait() == 0, attempt.read_output()
     finally:
         attempt.destroy()
+    return read_complete_results(job)
+
+
+def read_complete_results(job: Job) -> Results:
     results = read_results(job.run_dir)
     check_completeness(results)
     return results
 
 
-def train_with_a_kill(job: Job, plan: Round) -> Results:
-    """Kill once, see that the kill hit and that nothing survived what must not, and train to the end."""
-    attempt = job.start_agent()
-    try:
-        assert attempt.wait_for_step(plan.step), f"the run ended before step {plan.step}:\n{attempt.read_output()}"
-        attempt.find_victim(plan.victim, plan.rank).kill()
-        code = attempt.wait()
-        assert attempt.wait_for_survivors() == []
-        if plan.victim == "agent":
-            assert code == -9, "the agent was done before it was killed"
-            return train_undisturbed(job)
+def train_with_kills(job: Job, kills: Sequence[Kill]) -> int:
+    """Train to the end, and see that nothing survives what must not; return how many kills have hit before the end."""
+    left = kills
+    while True:
+        attempt = job.start_agent()
+        try:
+            dealt = deal(attempt, left)
+            code = attempt.wait()
+            assert attempt.wait_for_survivors() == []
+        finally:
+            attempt.destroy()
+        if code == -signal.SIGKILL:
+            left = left[dealt:]
+            continue
         assert code == 0, attempt.read_output()
         record = attempt.read_record()
-        assert (record.outcome, record.retries) == (Outcome.SUCCEEDED, 1)
-    finally:
-        attempt.destroy()
-    return read_results(job.run_dir)
+        assert record.outcome == Outcome.SUCCEEDED
+        # All but the last have hit, or there would have been no retry for the next: that one may have come too late.
+        assert dealt - record.retries in {0, min(dealt, 1)}, attempt.read_output()
+        return len(kills) - len(left) + record.retries
 
 
-def describe_round(scene: Scene, plan: Round, references: dict[str, Results], *, processes: int) -> str:
-    """Play a round and say what is wrong; nothing if nothing is."""
-    job = scene.make_job(f"{processes}-{plan.number}", model=plan.model, processes=processes)
-    try:
-        results = train_with_a_kill(job, plan)
-        check_completeness(results)
-        differences = find_differences(references[plan.model], results)
-    except AssertionError as error:
-        differences = [str(error)]
-    return f"{plan}: {'; '.join(differences)}" if differences else ""
+def deal(attempt: Attempt, kills: Sequence[Kill]) -> int:
+    """Deal the kills of one life of an agent, of which its own is the last; return how many that were."""
+    for retry, kill in enumerate(kills):
+        if not attempt.wait_for_step(kill.step, retry=retry):
+            return retry
+        attempt.kill(kill.victim, kill.rank, retry=retry)
+        if kill.victim == "agent":
+            return retry + 1
+    return len(kills)
+
+
+def play(scene: Scene, chain: Chain) -> list[Results]:
+    """Return what came of the runs that it took until all kills have hit: mostly one."""
+    found: list[Results] = []
+    left = chain.kills
+    while left:
+        assert len(found) < MAX_RUNS, f"{len(found)} runs were over before {left}"
+        name = f"{chain.processes}-{chain.model}-{len(found)}"
+        job = scene.make_job(name, model=chain.model, processes=chain.processes)
+        left = left[train_with_kills(job, left) :]
+        found.append(read_complete_results(job))
+    return found
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_losses_and_weights_are_bitwise_those_of_the_undisturbed_run_when_something_is_killed(
     scene: Scene, seed: int, processes: int
 ) -> None:
+    chains = choose_chains(processes, seed=seed)
+    assert {(chain.model, kill.victim) for chain in chains for kill in chain.kills} == set(product(MODELS, VICTIMS))
+    jobs = [scene.make_job(f"{processes}-{model}", model=model, processes=processes) for model in MODELS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [scene.make_job(f"{processes}-{model}", model=model, processes=processes) for model in MODELS]
-        references = dict(zip(MODELS, pool.map(train_undisturbed, jobs), strict=True))
-        found = pool.map(
-            lambda plan: describe_round(scene, plan, references, processes=processes),
-            choose_rounds(processes, seed=seed),
-        )
-        failures = [finding for finding in found if finding]
+        played = [pool.submit(play, scene, chain) for chain in chains]
+        references = [pool.submit(train_undisturbed, job) for job in jobs]
 
-    assert failures == [], f"OARLOCK_TEST_SEED={seed} repeats these rounds"
+    failures = [
+        f"{chain}: {'; '.join(describe(reference, found))}"
+        for chain, reference, found in zip(chains, references, played, strict=True)
+        if describe(reference, found)
+    ]
+    assert failures == [], f"OARLOCK_TEST_SEED={seed} repeats these chains"
+
+
+def describe(reference: Future[Results], played: Future[list[Results]]) -> list[str]:
+    """Say what is wrong with a chain; nothing if nothing is."""
+    if error := reference.exception() or played.exception():
+        return [f"{type(error).__name__}: {error}"]
+    return [finding for results in played.result() for finding in find_differences(reference.result(), results)]

@@ -39,8 +39,8 @@ def test_a_run_is_bitwise_the_undisturbed_one_when_its_rank_is_killed_on_a_gpu(
     killed = make_job(tmp_path, "killed", model=model, version=version, precision=precision)
     attempt = killed.start_agent()
     try:
-        assert attempt.wait_for_step(70), attempt.read_output()
-        attempt.find_victim("rank", 0).kill()
+        assert attempt.wait_for_step(70, retry=0), attempt.read_output()
+        attempt.kill("rank", 0, retry=0)
         assert attempt.wait() == 0, attempt.read_output()
         assert attempt.read_record().retries == 1
     finally:
