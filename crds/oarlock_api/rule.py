@@ -22,6 +22,22 @@ class Rule:
     remedy: str
 
 
+_RESERVED_WORDS = frozenset(
+    {
+        *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"),
+        *("let", "loop", "package", "namespace", "return", "var", "void", "while"),
+    }
+)
+
+
+def name_in_cel(field: str) -> str:
+    """Return how CEL on an API server calls a field: words of its own, and signs that no name has there, are spelled out."""
+    if field in _RESERVED_WORDS:
+        return f"__{field}__"
+    spelled = field.replace("__", "__underscores__").replace(".", "__dot__")
+    return spelled.replace("-", "__dash__").replace("/", "__slash__")
+
+
 def list_given(scope: Scope, names: Sequence[str]) -> list[str]:
     """Return those of some fields that an object has."""
     return [name for name in names if scope.get(name) is not None]
@@ -29,7 +45,7 @@ def list_given(scope: Scope, names: Sequence[str]) -> list[str]:
 
 def require_exactly_one(at: str, *names: str) -> Rule:
     """Return the rule that an object has exactly one of some fields."""
-    terms = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
+    terms = " + ".join(f"(has(self.{name_in_cel(name)}) ? 1 : 0)" for name in names)
     listed = ", ".join(names)
 
     def broken(scope: Scope) -> str | None:

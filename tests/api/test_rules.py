@@ -6,7 +6,7 @@ import celpy
 import pytest
 
 from oarlock_api import rules
-from oarlock_api.rule import Rule
+from oarlock_api.rule import Rule, name_in_cel
 
 ALL_RULES = [("Dataset", rule) for rule in rules.DATASET_RULES] + [
     ("TrainingJob", rule) for rule in rules.TRAINING_JOB_RULES
@@ -131,7 +131,9 @@ def test_cel_and_python_agree_when_a_rule_meets_an_object(kind: str, rule: Rule)
     verdicts = set()
 
     for scope in scopes_of(rule):
-        holds = bool(program.evaluate({"self": celpy.json_to_cel(scope)}))
+        holds = bool(
+            program.evaluate({"self": celpy.json_to_cel({name_in_cel(key): each for key, each in scope.items()})})
+        )
         assert holds == (rule.broken(scope) is None), scope
         verdicts.add(holds)
 
