@@ -219,6 +219,22 @@ def test_group_that_somebody_deleted_is_made_again() -> None:
     assert kinds(plan(replace(waiting, pod_groups=None))) == [], "it may only not be listed yet"
 
 
+def test_gang_that_waits_says_that_its_group_cannot_be_made_again() -> None:
+    refused = {NAME: Refusal(message="404 page not found", time=NOW, status=404)}
+
+    planned = plan(replace(wait(), pod_groups=(), refusals=refused))
+
+    assert (status_of(planned).phase, status_of(planned).reason) == (JobPhase.QUEUED, "PodGroupsMissing")
+    assert (kinds(planned), planned.wake_at) == ([], NOW + 30)
+
+
+def test_nothing_new_is_said_by_an_operator_that_has_not_listed_the_groups_yet() -> None:
+    told = wait(group=make_group(phase="Inqueue", message="2/2 tasks in gang unschedulable"))
+    waiting = replace(told, status=say(told))
+
+    assert plan(replace(waiting, pod_groups=None), now=NOW + 600).status is None
+
+
 def test_attempt_that_began_without_a_group_goes_on_without() -> None:
     begun = replace(accept(spec=GANG, verdict=HANDED_OVER), pod_groups=())
     assert "PodGroup" not in kinds(plan(begun))

@@ -39,19 +39,17 @@ def wait_for_group(job: JobView) -> JobStep | None:
     wait = explain_wait(pods, surround_job(job))
     if wait and wait.reason not in _OF_ROOM:
         return None  # a claim, say, which no scheduler can mend
-    said = _repeat(job, wait)
-    silent_at = max(pod.created for pod in pods) + SILENCE_SECONDS
-    is_silent = not said and job.now >= silent_at
-    held = f"pod {pods[0].name}" if len(pods) == 1 else f"all {len(pods)} pods, {pods[0].name} first,"
-    queue = f" in queue {job.policy.queue}" if scheduler.has_queues and job.policy.queue else ""
-    waiting = f"{scheduler.title} holds {held} back until there is room for the whole gang{queue}"
-    silence = _describe_silence(job, scheduler, since=max(pod.created for pod in pods))
-    look = f"`kubectl describe {scheduler.definition} {job.pod_group_name}` says where it stands"
+    if job.observed.pod_groups is None and job.status.phase is JobPhase.QUEUED:
+        # Until the groups are listed, as after a restart of the operator, what was said before holds.
+        return JobStep(phase=JobPhase.QUEUED, reason=job.status.reason, message=job.status.message)
+    said, created = _repeat(job, wait), max(pod.created for pod in pods)
+    is_silent = not said and job.now >= created + SILENCE_SECONDS
+    what = _describe_silence(job, scheduler, since=created) if is_silent else _describe_waiting(job, scheduler, said)
     return JobStep(
         phase=JobPhase.QUEUED,
         reason="SchedulerSilent" if is_silent else scheduler.reason,
-        message=f"{silence}. {look}" if is_silent else f"{waiting}{f': {said}' if said else ''}. {look}",
-        wake_at=earliest(None if said or is_silent else silent_at, next_lift(job)),
+        message=f"{what}. `kubectl describe {scheduler.definition} {job.pod_group_name}` says where it stands",
+        wake_at=earliest(None if said or is_silent else created + SILENCE_SECONDS, next_lift(job)),
     )
 
 
@@ -84,6 +82,14 @@ def _repeat(job: JobView, wait: Wait | None) -> str:
     said = "; ".join(filter(None, (of_group, of_pods)))
     phase = f"PodGroup {job.pod_group_name} is {group.phase}: " if group and group.phase and said else ""
     return phase + said.rstrip(".")
+
+
+def _describe_waiting(job: JobView, scheduler: GroupScheduler, said: str) -> str:
+    names = [pod.name for pod in job.pods.values()]
+    held = f"pod {names[0]}" if len(names) == 1 else f"all {len(names)} pods, {names[0]} first,"
+    queue = f" in queue {job.policy.queue}" if scheduler.has_queues and job.policy.queue else ""
+    words = f": {said}" if said else ""
+    return f"{scheduler.title} holds {held} back until there is room for the whole gang{queue}{words}"
 
 
 def _describe_silence(job: JobView, scheduler: GroupScheduler, *, since: float) -> str:

@@ -33,9 +33,14 @@ def restore_group(job: JobView) -> JobStep | None:
     """Create the PodGroup again that somebody deleted under pods that wait or run; None if it is there, or not needed."""
     # Until the groups are listed, one that is not known need not be missing.
     group = build_missing_group(job) if job.pods and job.observed.pod_groups is not None else ()
-    if not group or find_refusal(group, job.observed.refusals, now=job.now):
+    if not group:
         return None
-    return replace(wait_for_group(job) or follow(job), create=group)
+    waiting, refusal = wait_for_group(job), find_refusal(group, job.observed.refusals, now=job.now)
+    if refusal is None:
+        return replace(waiting or follow(job), create=group)
+    if waiting is None:
+        return None  # pods that run do not need it
+    return replace(waiting, reason=refusal.reason, message=refusal.message, wake_at=refusal.retry_at)
 
 
 def _lacks_service(job: JobView) -> bool:
