@@ -3,16 +3,14 @@
 The job ends as if nothing had happened; nothing is counted or created twice.
 """
 
-import asyncio
 import itertools
 import re
 from typing import Any
 
 from controlled_world import JOB, World
+from controlling.mortal_cluster import MortalCluster
 
 from oarlock_operator.settings import Settings
-
-_REQUESTS = frozenset({"get", "list", "create", "delete", "write_status", "write_finalizers", "record_event"})
 
 
 class MortalWorld(World):
@@ -20,45 +18,17 @@ class MortalWorld(World):
 
     def __init__(self, *, dies_at: int, after: bool, kind: str = "", settings: Settings | None = None) -> None:
         super().__init__(settings)
-        self._dies_at, self._after, self._kind = dies_at, after, kind
-        self._requests = 0
         self.has_died = False
-        self.operator_cluster = self
-
-    def __getattr__(self, name: str) -> Any:
-        """Be the cluster that the operator talks to."""
-        port = getattr(self.cluster, name)
-        return self._wrap(port) if name in _REQUESTS else port
+        self.operator_cluster = MortalCluster(self.cluster, dies_at=dies_at, after=after, kind=kind, die=self._die)
 
     async def settle(self) -> None:
         await super().settle()
         if self.is_dead:
             await self.restart()
 
-    def _wrap(self, request: Any) -> Any:
-        async def wrapped(*arguments: Any, **options: Any) -> Any:
-            is_meant = self._kind in {"", _kind_of(arguments[0])}
-            self._requests += is_meant
-            is_last = is_meant and self._requests == self._dies_at
-            if is_last and not self._after:
-                await self._die()
-            try:
-                return await request(*arguments, **options)
-            finally:
-                if is_last:
-                    await self._die()
-
-        return wrapped
-
-    async def _die(self) -> None:
+    def _die(self) -> None:
         self.has_died = True
         self.stop()
-        await asyncio.Event().wait()
-
-
-def _kind_of(subject: Any) -> str:
-    """Return the kind of what a request is about: a manifest, a reference, or the kind itself."""
-    return str(subject["kind"] if isinstance(subject, dict) else getattr(subject, "kind", subject))
 
 
 async def live(world: World) -> None:

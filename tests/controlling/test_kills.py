@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from controlled_world import World
+from controlling.mortal_cluster import MortalCluster
 from controlling.test_crashes import describe, live
 from fake_cluster import settle
 from fake_lease import FakeLine, FakeServer
@@ -25,7 +26,6 @@ from oarlock_operator.metrics import Metrics
 KILLS = 200
 LIVES = 20
 """Each with the same number of kills."""
-_REQUESTS = frozenset({"get", "list", "create", "delete", "write_status", "write_finalizers", "record_event"})
 _LONGEST_LIFE = 12
 """Requests after which an operator dies at the latest, while there are kills left."""
 _CHILDREN = 1 + 1 + 1 + 1 + 3 * 2
@@ -40,7 +40,6 @@ class Replica:
     number: int
     dies_at: int
     is_after: bool
-    requests: int = 0
     is_dying: bool = False
     controller: Controller = field(init=False)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -50,7 +49,7 @@ class Replica:
         line, clock = FakeLine(world.server), world.cluster.clock
         campaign = Campaign(line, me=f"operator-{self.number}", clock=clock, metrics=Metrics())
         self.controller = Controller(
-            self,
+            MortalCluster(world.cluster, dies_at=self.dies_at, after=self.is_after, die=self._die, most_delay=2),
             world.settings,
             clock,
             watch_custom_resources=True,
@@ -67,30 +66,8 @@ class Replica:
             with contextlib.suppress(asyncio.CancelledError, ExceptionGroup):
                 await task
 
-    def __getattr__(self, name: str) -> Any:
-        """Be the cluster that the operator talks to."""
-        port = getattr(self.world.cluster, name)
-        return self._wrap(port) if name in _REQUESTS else port
-
-    def _wrap(self, request: Any) -> Any:
-        async def wrapped(*arguments: Any, **options: Any) -> Any:
-            self.requests += 1
-            is_last = self.requests == self.dies_at
-            if is_last and not self.is_after:
-                await self._die()
-            await settle(random.Random(self.requests).randrange(3))
-            try:
-                return await request(*arguments, **options)
-            finally:
-                if is_last:
-                    await self._die()
-
-        return wrapped
-
-    async def _die(self) -> None:
-        """Do nothing more: the world notices."""
+    def _die(self) -> None:
         self.is_dying = True
-        await asyncio.Event().wait()
 
 
 class RepeatedlyKilledWorld(World):
