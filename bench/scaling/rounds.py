@@ -115,7 +115,7 @@ class Bench:
         ours = f"{names.UID_LABEL}={job['metadata']['uid']}"
         pods = await self.api.ask("GET", f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=ours)
         burst = replace(self._make_pairs(self.options.rounds), follow=make_follow(job, pods["items"][0]))
-        print(f"requests alone: {len(burst.groups)}", file=sys.stderr, flush=True)
+        _say(f"requests alone: {len(burst.groups)} …")
         timeline = await run_burst(self.api, self.watch, NAMESPACE, burst, patience=self.options.patience)
         self.result.floor = timeline.list_seconds()
 
@@ -165,7 +165,7 @@ class Bench:
         return meter.take()["operator"] / self.options.idle_seconds
 
     async def _measure(self, kind: str, namespace: str, burst: Burst) -> None:
-        print(f"{kind}: {len(burst.groups)}", file=sys.stderr, flush=True)
+        _say(f"{kind}: {len(burst.groups)} …")
         self.audit.take()
         meter = Meter(self._pids)
         if self.options.node_from_start:
@@ -180,6 +180,9 @@ class Bench:
             groups=len(burst.groups),
         )
         self.result.outcomes.append(outcome)
+        _say(
+            f"  all pods are there after {outcome.spread:.1f} s, the slowest after {outcome.seconds[-1]:.1f} s; now they run and end"
+        )
         await self._live(namespace, burst, kind)
         outcome.life_cpu = meter.take()
         await asyncio.sleep(AUDIT_SECONDS)
@@ -238,3 +241,7 @@ class Bench:
 
     async def _is_node_ready(self) -> bool:
         return (self.folder / READY).exists()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
