@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,33 +206,6 @@ def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def run_directly(job: Job, *, stop_at: int | None = None, environment: Mapping[str, str] | None = None) -> int:
-    """Run one process without an agent, SIGKILLed at a step if one is given; return its exit code."""
-    job.run_dir.mkdir(parents=True, exist_ok=True)
-    variables = {
-        contract.RUN_ENV: json.dumps(job.run.to_wire()),
-        contract.DATA_DIR_ENV: str(job.data),
-        contract.RUN_DIR_ENV: str(job.run_dir),
-        contract.CPUS_ENV: "1",
-        "OARLOCK_RANK_RECORD_DIR": str(job.folder),
-        "LOCAL_RANK": "0",
-        "OMP_NUM_THREADS": "1",
-    }
-    record = job.folder / "0.record"
-    record.unlink(missing_ok=True)
-    with (job.folder / "output").open("ab") as output:
-        command = [sys.executable, "-m", contract.TRAINER_MODULE]
-        process = subprocess.Popen(
-            command, env={**os.environ, **variables, **(environment or {})}, stdout=output, stderr=output
-        )
-        while process.poll() is None and stop_at is not None:
-            reading = read_rank_record(record)
-            if reading is not None and (reading.step or 0) >= stop_at:
-                process.kill()
-            time.sleep(0.002)
-        return process.wait(120)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

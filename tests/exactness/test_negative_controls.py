@@ -1,25 +1,29 @@
 """The comparison of the kill tests notices what would make a resumed run another run, and only that."""
 
+import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from exactness.agent_runs import (
     STEPS,
-    Job,
     Results,
     check_completeness,
     find_differences,
     make_data,
     make_run,
     read_results,
-    run_directly,
 )
+from exactness.sabotage import describe_run, train_sabotaged, train_until_killed
+from training.forked_ranks import RankFailedError, run_ranks
+from training.small_runs import read_log
+
+from oarlock_api.contract import Outcome
+from oarlock_api.run import WorkerRun
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
-SABOTAGE = Path(__file__).parent / "sabotage"
 KILLED_AT = STEPS // 2
 
 
@@ -27,43 +31,57 @@ KILLED_AT = STEPS // 2
 class Scene:
     """An undisturbed run, and one that was killed halfway."""
 
+    data: Path
+    run: WorkerRun
+    killed: Path
+    """Its run folder."""
     reference: Results
-    killed: Job
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     folder = tmp_path_factory.mktemp("controls")
-    run = make_run(make_data(folder / "data"), model="mlp")
-    whole, killed = (Job(folder=folder / name, data=folder / "data", run=run, processes=1) for name in ("a", "b"))
-    assert run_directly(whole) == 0
-    assert run_directly(killed, stop_at=KILLED_AT) == -9
-    return Scene(reference=read_results(whole.run_dir), killed=killed)
+    data, whole, killed = folder / "data", folder / "whole", folder / "killed"
+    run = make_run(make_data(data), model="mlp")
+    train(run, data, whole)
+    with pytest.raises(RankFailedError, match="without an answer"):
+        run_ranks(1, train_until_killed, describe(run, data, killed), KILLED_AT)
+    return Scene(data=data, run=run, killed=killed, reference=read_complete_results(whole))
 
 
-def resume(scene: Scene, folder: Path, *, sabotage: str = "", seed: int = 0) -> list[str]:
-    """Take up a copy of the killed run, and compare how it ends."""
-    shutil.copytree(scene.killed.run_dir, folder / "run")
-    run = scene.killed.run
-    other_recipe = run.recipe.model_copy(update={"seed": seed})
-    job = replace(scene.killed, folder=folder, run=run.model_copy(update={"recipe": other_recipe}))
-    environment = {"PYTHONPATH": str(SABOTAGE), "OARLOCK_TEST_SABOTAGE": sabotage} if sabotage else {}
-    assert run_directly(job, environment=environment) == 0, (folder / "output").read_text()
-    output = (folder / "output").read_text()
-    assert "from the checkpoint of step" in output
-    assert ("sabotaged" in output) == bool(sabotage)
-    results = read_results(job.run_dir)
+def describe(run: WorkerRun, data: Path, run_dir: Path) -> dict[str, str]:
+    return describe_run(json.dumps(run.to_wire()), data=data, run_dir=run_dir)
+
+
+def train(run: WorkerRun, data: Path, run_dir: Path, *, sabotage: str = "nothing") -> None:
+    assert run_ranks(1, train_sabotaged, describe(run, data, run_dir), sabotage) == [Outcome.SUCCEEDED]
+
+
+def read_complete_results(run_dir: Path) -> Results:
+    results = read_results(run_dir)
     check_completeness(results)
-    return find_differences(scene.reference, results)
+    return results
+
+
+def resume(scene: Scene, run_dir: Path, *, sabotage: str = "nothing", seed: int = 0) -> list[str]:
+    """Take up a copy of the killed run, and compare how it ends."""
+    shutil.copytree(scene.killed, run_dir)
+    assert 0 < len(read_log(run_dir, "step")) <= KILLED_AT
+    recipe = scene.run.recipe.model_copy(update={"seed": seed})
+    train(scene.run.model_copy(update={"recipe": recipe}), scene.data, run_dir, sabotage=sabotage)
+    first, second = read_log(run_dir, "start")
+    assert "from the checkpoint of step" not in first["message"]
+    assert "from the checkpoint of step" in second["message"]
+    return find_differences(scene.reference, read_complete_results(run_dir))
 
 
 def test_nothing_differs_when_nothing_is_sabotaged(scene: Scene, tmp_path: Path) -> None:
-    assert resume(scene, tmp_path) == []
+    assert resume(scene, tmp_path / "run") == []
 
 
 @pytest.mark.parametrize("sabotage", ["random states", "batch", "moments"])
 def test_a_difference_is_found_when_something_is_not_restored(scene: Scene, tmp_path: Path, sabotage: str) -> None:
-    differences = resume(scene, tmp_path, sabotage=sabotage)
+    differences = resume(scene, tmp_path / "run", sabotage=sabotage)
     assert [finding.split(":")[0] for finding in differences] == [
         "steps",
         "validations",
@@ -73,4 +91,4 @@ def test_a_difference_is_found_when_something_is_not_restored(scene: Scene, tmp_
 
 
 def test_a_difference_is_found_when_the_seed_has_changed(scene: Scene, tmp_path: Path) -> None:
-    assert any(finding.startswith("steps: ") for finding in resume(scene, tmp_path, seed=1))
+    assert any(finding.startswith("steps: ") for finding in resume(scene, tmp_path / "run", seed=1))
