@@ -354,4 +354,6 @@ def _freeze(
         workers=workers,
         checkpoints=checkpoints,
     )
-    return run.model_copy(update={"hash": content_hash(run.to_wire())})
+    # An edit of what may change at any time makes another generation of the spec, and the same run.
+    resolved = {key: value for key, value in run.to_wire().items() if key not in {"hash", "generation"}}
+    return run.model_copy(update={"hash": content_hash(resolved)})

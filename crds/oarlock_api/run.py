@@ -109,7 +109,7 @@ class Run(OpenModel):
     contract_version: int
     """Version of the agreement with the pods."""
     hash: str
-    """Hash of all that follows: pods of the run carry it."""
+    """Hash of all else but the generation: pods of the run carry it, and two runs that resolve to the same are the same."""
     training_hash: str
     """Hash of data set version, model and recipe: a checkpoint with another one is not resumed."""
     generation: int

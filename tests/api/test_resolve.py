@@ -22,7 +22,11 @@ STATUS: dict[str, Any] = {
 
 
 def run_of(
-    spec: dict[str, Any] | None = None, *, access_modes: dict[str, list[str]] | None = None, **status: Any
+    spec: dict[str, Any] | None = None,
+    *,
+    generation: int = 1,
+    access_modes: dict[str, list[str]] | None = None,
+    **status: Any,
 ) -> Run:
     dataset = ReadyDataset(
         name="digits", uid="u1", task=Task.IMAGE_CLASSIFICATION, status=DatasetStatus(**{**STATUS, **status})
@@ -30,7 +34,7 @@ def run_of(
     return resolve(
         job_spec(spec),
         name="digits-lenet",
-        generation=1,
+        generation=generation,
         dataset=dataset,
         defaults=Defaults(image="trainer:1"),
         claim_access_modes=access_modes,
@@ -54,6 +58,13 @@ def test_every_absent_field_is_filled_in_when_a_job_is_minimal() -> None:
 def test_the_hash_changes_when_anything_changes() -> None:
     assert run_of().hash == run_of().hash
     assert run_of().hash != run_of({"workers": {"nodes": 1, "processesPerNode": 2}}).hash
+
+
+def test_the_hash_stays_when_the_spec_was_edited_in_what_may_change_at_any_time() -> None:
+    edited = run_of({"runPolicy": {"suspend": True}}, generation=7)
+
+    assert edited.generation == 7
+    assert edited.hash == run_of().hash
 
 
 def test_the_training_hash_stays_when_only_the_length_or_the_workers_change() -> None:

@@ -66,6 +66,20 @@ async def test_training_goes_on_and_says_so_when_the_status_is_lost(world: World
     assert status["phase"] == "Training"
 
 
+async def test_training_goes_on_when_the_status_is_lost_after_the_spec_was_edited(world: World) -> None:
+    """Its generation is another one then, and the run that it resolves to is not."""
+    [pod] = await world.train()
+    world.cluster.edit(JOB, lambda job: job["spec"].update(runPolicy={"backoffLimit": 9}))
+    await world.settle()
+
+    world.cluster.edit(JOB, lose_status)
+    await world.settle()
+
+    status = world.status()
+    assert (status["phase"], status["attempt"], status["run"]["generation"]) == ("Training", 0, 2)
+    assert [each["metadata"]["uid"] for each in world.pods()] == [pod["metadata"]["uid"]]
+
+
 async def test_attempt_goes_on_where_it_was_when_the_status_of_a_restarted_job_is_lost(world: World) -> None:
     pods = await world.train()
     failure = {"cause": "UserError", "message": "KeyError"}

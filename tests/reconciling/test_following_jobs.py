@@ -316,3 +316,13 @@ def test_a_pod_that_got_its_node_is_not_worth_a_write_at_once() -> None:
 
     assert status_of(planned).reason == "Creating"
     assert not planned.urgent
+
+
+def test_run_keeps_the_hash_with_which_it_was_frozen_when_another_operator_would_give_it_another_one() -> None:
+    job = train()
+    status = job.status.model_copy(update={"run": {**(job.status.run or {}), "hash": "frozen-long-ago"}})
+    older = replace(job, status=status, pods=tuple(replace(pod, run_hash="frozen-long-ago") for pod in job.pods))
+
+    planned = plan(older)
+
+    assert (planned.create, planned.delete, planned.status) == ((), (), None)
