@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from checkpointing.replacements import replace_and_die, save_with_metric
 from checkpointing.tiny_runs import list_steps, make_checkpointer, make_state, save_now, train_step
+from training.forked_ranks import PRELOAD
 
 from oarlock_api.v1alpha1.training_job import CheckpointInterval
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
@@ -15,7 +16,7 @@ from oarlock_trainer.throughput import Throughput
 
 STEP = "step-000000001"
 _FORKSERVER = multiprocessing.get_context("forkserver")
-_FORKSERVER.set_forkserver_preload(["oarlock_trainer.loop"])
+_FORKSERVER.set_forkserver_preload(PRELOAD)  # a process has one fork server, whoever starts it
 
 
 @pytest.fixture

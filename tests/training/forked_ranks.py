@@ -11,7 +11,9 @@ from typing import Any
 import torch
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["oarlock_trainer.loop"])
+# An optimizer imports torch._dynamo, and the first gather pyarrow.compute: half a second that every fork would pay again.
+PRELOAD = ["oarlock_trainer.loop", "torch._dynamo", "pyarrow.compute"]
+_CONTEXT.set_forkserver_preload(PRELOAD)
 _SECONDS = 300
 
 
