@@ -332,3 +332,29 @@ async def test_elastic_job_grows_no_further_than_the_budget() -> None:
     await let_decide(world)
     assert (world.status(job)["gang"]["nodes"], world.status(job)["gang"]["wanted"]) == (3, 4)
     await world.kill()
+
+
+async def test_room_that_pods_of_an_elastic_job_hold_in_a_budget_is_given_away_when_they_are_gone() -> None:
+    world = World(Settings(namespace=NAMESPACE, queue_budget="nvidia.com/gpu=8"))
+    await world.add_node()
+    await world.start()
+    await world.import_data()
+    workers = {"nodes": 1, "gpusPerNode": 2, "elastic": {"minNodes": 1, "maxNodes": 4}}
+    shared = {"volume": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
+    job = await apply(world, "job", workers=workers, checkpoints=shared)
+    world.run_pods()
+    world.answer(world.pods()[0], step=10)
+    await let_decide(world)
+    world.cluster.edit(job, lambda each: each["spec"]["workers"].update(nodes=4))
+    await let_decide(world)
+    for scout in world.pods(names.SCOUT_ROLE)[:2]:
+        world.cluster.edit(refer(scout), lambda each: each["spec"].update(nodeName="node-1"))
+    other = await apply(world, "other")
+    assert phase(world, other) == "Queued"
+
+    await let_decide(world)
+    world.finish_deletions()
+    await let_decide(world)
+    assert phase(world, other) == "Starting"
+    assert len(world.pods(names.SCOUT_ROLE)) == 1, "2 GPUs are left"
+    await world.kill()
