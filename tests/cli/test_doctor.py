@@ -1,11 +1,13 @@
 """`oarlock doctor` on evidence made by hand: what it says, shows and returns."""
 
+import io
 import json
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from oarlock.cli.app import app
@@ -149,6 +151,94 @@ def test_interrupted_local_run_needs_attention(runs: RunsFolder) -> None:
 
     assert code == 1
     assert "nobody works on it. Run it again" in json.loads(said)["verdict"]
+
+
+def test_interrupted_local_run_counts_no_time_and_shows_no_process_that_is_gone() -> None:
+    job = make_job(phase="Training", reason="Training", phaseSince=format_time(NOW - 600), phases={"Starting": 5.0})
+    evidence = gather(job, pods=(make_pod(phase="Running"),), is_local=True, has_worker=False, folder="runs")
+
+    shown = show(evidence)
+
+    assert "interrupted in phase Training" in shown
+    assert "Training, begun 10 min ago" in shown
+    assert "time" in shown
+    assert "Training 10 min" not in shown
+    assert "its process is gone" in shown
+    assert "oarlock logs lenet --runs runs" in shown
+
+
+def show(evidence: Evidence, *, width: int = 80) -> str:
+    """Return the report as it looks on a terminal."""
+    screen = io.StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None)
+    print_report(console, evidence, diagnose(evidence))
+    return screen.getvalue()
+
+
+def test_suspended_local_run_says_how_to_go_on_here() -> None:
+    message = "all pods are gone. Set spec.runPolicy.suspend to false to resume"
+    job = make_job(phase="Suspended", reason="Suspended", message=message, checkpoint={"latest": {"step": 1947}})
+
+    assert diagnose(gather(job, is_local=True)).headline == (
+        "TrainingJob lenet is Suspended: step 1,947 is safe. Run it again to go on"
+    )
+    assert message in diagnose(gather(job)).headline
+
+
+def test_nothing_is_said_twice_and_no_word_is_cut_on_a_narrow_terminal() -> None:
+    said, remedy = "pod lenet-0 on node node-a: KeyError: 'colour'", "see the traceback; it will come again"
+    message = f"{said}. Remedy: {remedy}"
+    failure = {"cause": "UserError", "message": said, "remedy": remedy, "detail": "Traceback:\n  File x\nKeyError\n"}
+    earlier = {"cause": "Evicted", "message": "pod lenet-1 was evicted", "remedy": "none"}
+    event = {"metadata": {"uid": "e"}, "reason": "Failed", "message": message, "involvedObject": {"uid": "p"}}
+    job = make_job(
+        phase="Failed", reason="UserError", message=message, failures=[earlier, failure], completionTime="t",
+        conditions=[{**condition("Failed", "True", message), "reason": "UserError"}],
+    )  # fmt: skip
+
+    shown = show(gather(job, pods=(make_pod(phase="Failed"),), events=(event,)))
+
+    assert shown.count("colour") == 1
+    assert shown.count("as above") == 2
+    assert "attempt 0: UserError\n  Traceback:" in plain(shown)
+    assert "  pod lenet-1 was evicted\n  → none" in plain(shown)
+    assert "kubectl logs lenet-0a1b2c3d-0-0 -n default" in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert set(message.split()) <= set(shown.split())
+
+
+def plain(shown: str) -> str:
+    return "\n".join(line.rstrip() for line in shown.splitlines())
+
+
+def test_clock_of_a_node_that_is_wrong_needs_attention() -> None:
+    wrong = condition("NodeClocksRight", "False", "the clock of node a is 3.0 hours ahead")
+
+    verdict = diagnose(gather(make_job(phase="Training", conditions=[wrong])))
+
+    assert not verdict.is_healthy
+    assert "3.0 hours ahead" in verdict.headline
+
+
+def test_name_of_a_dataset_leads_to_the_command_for_it(runs: RunsFolder) -> None:
+    store = ObjectStore(runs.store)
+    store.put({**make_job(), "kind": "Dataset", "metadata": {**make_job()["metadata"], "name": "digits", "uid": "d"}})
+    store.close()
+
+    code, said = run("digits", "--runs", str(runs.root))
+
+    assert code == 1
+    assert "digits is a Dataset: see `oarlock status digits" in said
+
+
+def test_folder_of_runs_is_asked_for_when_there_is_neither_cluster_nor_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    _, said = run("lenet", "--runs", str(tmp_path / "nowhere"))
+
+    assert "A run on this machine is found by its folder: --runs FOLDER" in " ".join(said.split())
 
 
 def test_missing_job_is_named_with_those_that_there_are(runs: RunsFolder) -> None:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from oarlock.cli.consoles import make_console
@@ -55,21 +57,26 @@ def doctor(request: Request) -> int:
 
 def _read(request: Request) -> Evidence:
     """Read from where the job is: a runs folder that has it goes before a cluster that nobody named."""
-    place, here = request.place, _list_jobs(request.runs)
+    place, here = request.place, _list_names(request.runs, "TrainingJob")
     is_named = any((place.kubeconfig, place.context, place.namespace))
-    if request.is_local or (not is_named and request.name in here):
+    is_here = request.name in (*here, *_list_names(request.runs, "Dataset"))
+    if request.is_local or (not is_named and is_here):
         return read_folder(request.name, request.runs)
     try:
         return read_cluster(request.name, place)
     except (NoSuchJobError, UnreadableError) as error:
-        if is_named or not here:
+        if is_named:
             raise
+        if not here:
+            raise UnreadableError(f"{error}. A run on this machine is found by its folder: --runs FOLDER") from None
         # Who has runs in this folder may well have meant one of them.
-        raise UnreadableError(f"{NoSuchJobError(request.name, str(request.runs.root), here)}; and {error}") from None
+        raise UnreadableError(
+            f"{NoSuchJobError(request.name, f'runs folder {request.runs.root}', here)}; and {error}"
+        ) from None
 
 
-def _list_jobs(runs: RunsFolder) -> list[str]:
-    return [item["metadata"]["name"] for item in list_known(runs) if item["kind"] == "TrainingJob"]
+def _list_names(runs: RunsFolder, kind: str) -> list[str]:
+    return [item["metadata"]["name"] for item in list_known(runs) if item["kind"] == kind]
 
 
 def build_report(evidence: Evidence, verdict: Verdict) -> dict[str, Any]:
@@ -125,20 +132,23 @@ _STATUS_KEYS = (
 def print_report(console: Console, evidence: Evidence, verdict: Verdict) -> None:
     """Print the verdict and the evidence."""
     mark = "[green]✓[/]" if verdict.is_healthy else "[red]✗[/]"
-    console.print(f"{mark} [bold]{escape(verdict.headline)}[/]", highlight=False, soft_wrap=True)
+    # On a terminal lines end between words; elsewhere they are as long as they are, for whoever searches them.
+    wraps = not console.is_terminal
+    console.print(f"{mark} [bold]{escape(verdict.headline)}[/]", highlight=False, soft_wrap=wraps)
     if verdict.seen_now:
-        console.print(f"  [yellow]now[/] {escape(verdict.seen_now)}", highlight=False, soft_wrap=True)
+        console.print(f"  [yellow]now[/] {escape(verdict.seen_now)}", highlight=False, soft_wrap=wraps)
     sections: tuple[tuple[str, Callable[[Evidence], Iterator[tuple[str, ...]]]], ...] = (
         ("State", _describe_state),
-        ("Conditions", _describe_conditions),
+        ("Conditions", partial(_describe_conditions, headline=verdict.headline)),
         ("Pods", _describe_pods),
         ("Claims", _describe_claims),
-        ("Failures", _describe_failures),
-        ("Events", _describe_events),
+        ("Events", partial(_describe_events, headline=verdict.headline)),
         ("Not read", lambda each: ((text,) for text in each.unread)),
     )
     for title, describe in sections:
         _print_section(console, title, describe(evidence))
+        if title == "Claims":
+            _print_failures(console, evidence, headline=verdict.headline)
 
 
 def _print_section(console: Console, title: str, rows: Iterable[tuple[str, ...]]) -> None:
@@ -154,6 +164,17 @@ def _print_section(console: Console, title: str, rows: Iterable[tuple[str, ...]]
     console.print(table)
 
 
+def _print_failures(console: Console, evidence: Evidence, *, headline: str) -> None:
+    """Print each failure over the whole width: what it ends with, a traceback, is not for narrow columns."""
+    failures = evidence.status.get("failures") or ()
+    if failures:
+        console.print("\n[bold cyan]Failures[/]")
+    for failure in failures:
+        console.print(escape(_title_failure(evidence, failure)), highlight=False)
+        for line in _word_failure(failure, headline=headline):
+            console.print(Padding(escape(line), (0, 0, 0, 2)), highlight=False)
+
+
 _COLOURS = {"Failed": "red", "False": "red", "Lost": "red", "Running": "green", "True": "green", "Pending": "yellow"}
 
 
@@ -166,8 +187,9 @@ def _describe_state(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     status = evidence.status
     yield "where", evidence.where
     if status.get("phase"):
-        reason = status.get("reason") or status["phase"]
-        yield "phase", f"{status['phase']} ({reason}){_since(evidence, status.get('phaseSince'))}"
+        reason = f" ({status['reason']})" if status.get("reason") not in (None, "", status["phase"]) else ""
+        age = _since(evidence, status.get("phaseSince"), "begun" if evidence.is_deserted else "")
+        yield "phase", f"{status['phase']}{reason}{age}"
     yield "attempt", str(status.get("attempt", 0))
     if progress := status.get("progress"):
         steps = f"step {progress.get('step', 0):,} of {progress.get('steps', 0):,}"
@@ -184,6 +206,18 @@ def _describe_state(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     if dataset := evidence.dataset:
         state = dataset.get("status") or {}
         yield "data", f"Dataset {dataset['metadata']['name']} is {state.get('phase', 'not looked at')}"
+    if log := _name_log(evidence):
+        yield "log", log
+
+
+def _name_log(evidence: Evidence) -> str:
+    """Return the command that shows what the job printed; empty if no pod is left to show it."""
+    if evidence.is_local:
+        return f"oarlock logs {evidence.name} --runs {evidence.folder}"
+    pods = sorted(observe_pods(evidence), key=lambda pod: (-pod.attempt, pod.rank))
+    shown = next((pod.name for pod in pods if pod.phase != "Pending"), "")
+    namespace = evidence.job["metadata"]["namespace"]
+    return f"kubectl logs {shown} -n {namespace}" if shown else ""
 
 
 def _sum_phases(evidence: Evidence) -> dict[str, float]:
@@ -191,7 +225,7 @@ def _sum_phases(evidence: Evidence) -> dict[str, float]:
     status = evidence.status
     spent = dict(status.get("phases") or {})
     began, phase = parse_time(status.get("phaseSince")), status.get("phase")
-    if began is not None and phase and not status.get("completionTime"):
+    if began is not None and phase and not status.get("completionTime") and not evidence.is_deserted:
         spent[phase] = spent.get(phase, 0.0) + max(0.0, evidence.now - began)
     return spent
 
@@ -204,15 +238,22 @@ def _since(evidence: Evidence, time: str | None, what: str = "") -> str:
     return f", {what} {age} ago" if what else f" for {age}"
 
 
-def _describe_conditions(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+def _describe_conditions(evidence: Evidence, *, headline: str) -> Iterator[tuple[str, ...]]:
     for each in evidence.status.get("conditions") or ():
         age = _since(evidence, each.get("lastTransitionTime")).strip()
-        yield each["type"], each["status"], age, each["reason"], str(each.get("message") or "")
+        yield each["type"], each["status"], age, each["reason"], _unless_said(each, headline)
+
+
+def _unless_said(said: Mapping[str, Any], headline: str) -> str:
+    """Return a message, unless the verdict has said it."""
+    message = str(said.get("message") or "")
+    return "as above" if message and message in headline else message
 
 
 def _describe_pods(evidence: Evidence) -> Iterator[tuple[str, ...]]:
     for pod in sorted(observe_pods(evidence), key=lambda pod: (-pod.attempt, pod.rank)):
-        yield pod.name, pod.phase, pod.node or "no node", explain_pod(pod)
+        is_gone = evidence.is_deserted and pod.phase not in ("Succeeded", "Failed")
+        yield pod.name, pod.phase, pod.node or "no node", "its process is gone" if is_gone else explain_pod(pod)
 
 
 def _describe_claims(evidence: Evidence) -> Iterator[tuple[str, ...]]:
@@ -221,20 +262,23 @@ def _describe_claims(evidence: Evidence) -> Iterator[tuple[str, ...]]:
         yield claim.name, claim.phase, ", ".join(claim.access_modes), claim.message or going
 
 
-def _describe_failures(evidence: Evidence) -> Iterator[tuple[str, ...]]:
-    for failure in evidence.status.get("failures") or ():
-        yield f"attempt {failure.get('attempt', 0)}", str(failure.get("cause")), _word_failure(evidence, failure)
-
-
-def _word_failure(evidence: Evidence, failure: Mapping[str, Any]) -> str:
+def _title_failure(evidence: Evidence, failure: Mapping[str, Any]) -> str:
     step = f" at step {failure['step']:,}" if failure.get("step") is not None else ""
-    remedy = f"\n→ {failure['remedy']}" if failure.get("remedy") else ""
-    detail = f"\n{failure['detail']}" if failure.get("detail") else ""
     ago = _since(evidence, failure.get("time"), "seen")
-    return f"{failure.get('message', '')}{step}{ago}{remedy}{detail}"
+    return f"attempt {failure.get('attempt', 0)}: {failure.get('cause')}{step}{ago}"
 
 
-def _describe_events(evidence: Evidence) -> Iterator[tuple[str, ...]]:
+def _word_failure(failure: Mapping[str, Any], *, headline: str) -> Iterator[str]:
+    """Yield the lines about a failure, but for what the verdict has said already."""
+    message, remedy = str(failure.get("message") or ""), str(failure.get("remedy") or "")
+    if message and message not in headline:
+        yield message
+    if remedy and remedy not in headline:
+        yield f"→ {remedy}"
+    yield from str(failure.get("detail") or "").rstrip().splitlines()
+
+
+def _describe_events(evidence: Evidence, *, headline: str) -> Iterator[tuple[str, ...]]:
     latest = {_topic_of(event): event for event in evidence.events}
     for event in sorted(latest.values(), key=_time_of)[-_MOST_EVENTS:]:
         about = event.get("involvedObject") or {}
@@ -244,7 +288,7 @@ def _describe_events(evidence: Evidence) -> Iterator[tuple[str, ...]]:
             _since(evidence, _time_of(event)).removeprefix(" for ") + " ago",
             str(event.get("reason") or ""),
             str(about.get("name") or ""),
-            f"{event.get('message', '')}{times}",
+            f"{_unless_said(event, headline)}{times}",
         )
 
 

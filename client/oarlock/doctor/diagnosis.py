@@ -25,7 +25,7 @@ _WELL = frozenset({"Training", "Succeeded", "Suspended", "Queued"})
 _NEVER = frozenset({"NoSuchNodes", "KueueMissing", "PodGroupsMissing", "SchedulerSilent"})
 """Reasons for which a job would wait in the queue for ever."""
 _VAGUE = frozenset({"ContainerCreating", "PodInitializing"})
-_PROMISES = frozenset({"Valid", "ProgressKnown", "ClaimsUsable", "ServicePresent"})
+_PROMISES = frozenset({"Valid", "ProgressKnown", "ClaimsUsable", "ServicePresent", "NodeClocksRight"})
 """Conditions that mean trouble when they do not hold, whatever the phase."""
 
 
@@ -37,14 +37,13 @@ def diagnose(evidence: Evidence) -> Verdict:
     title = f"TrainingJob {evidence.name}"
     if not phase:
         return Verdict(is_healthy=False, headline=f"{title} {_explain_unseen(evidence)}", hazards=hazards)
-    if (
-        evidence.is_local
-        and not evidence.has_worker
-        and status.get("completionTime") is None
-        and phase not in _WELL - {"Training"}
-    ):
+    if evidence.is_deserted:
         said = f"is interrupted in phase {phase}: nobody works on it. Run it again to go on"
         return Verdict(is_healthy=False, headline=f"{title} {said}", hazards=hazards)
+    if evidence.is_local and phase == "Suspended":
+        latest = (status.get("checkpoint") or {}).get("latest")
+        safe = f": step {latest['step']:,} is safe" if latest else ""
+        return Verdict(is_healthy=True, headline=f"{title} is Suspended{safe}. Run it again to go on", hazards=hazards)
     seen = _look_now(evidence) if phase == "Starting" else ""
     is_patient = reason in _EXPECTED and _age(evidence) < PATIENCE_SECONDS
     is_healthy = (phase in _WELL or is_patient) and not hazards and reason not in {"Stalled", *_NEVER}

@@ -45,6 +45,15 @@ class Evidence:
     has_worker: bool = True
     """Whether anybody works on it: on this machine a process, in a cluster the operator as far as known."""
 
+    folder: str = ""
+    """The runs folder, of a job on this machine."""
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether a job of this machine is unfinished, and nobody works on it."""
+        has_pods = self.status.get("phase") not in (None, "Suspended", "Queued", "Invalid")
+        return self.is_local and not self.has_worker and has_pods and self.status.get("completionTime") is None
+
     @property
     def status(self) -> Mapping[str, Any]:
         status: Mapping[str, Any] = self.job.get("status") or {}
