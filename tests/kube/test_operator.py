@@ -204,9 +204,12 @@ def test_probes_and_metrics_are_served(scene: Scene, operator: OperatorProcess) 
     train(scene)
 
     assert operator.ask(operator.probe_port, "/healthz") == (200, "ok")
-    metrics = operator.ask(operator.metrics_port, "/metrics")[1]
-    assert 'oarlock_operator_reconcile_seconds_count{kind="TrainingJob",result="done"}' in metrics
-    assert 'oarlock_operator_api_request_seconds_count{code="201",resource="pods",verb="create"}' in metrics
+    # What a pass has written is seen before the pass is counted.
+    for series in (
+        'oarlock_operator_reconcile_seconds_count{kind="TrainingJob",result="done"}',
+        'oarlock_operator_api_request_seconds_count{code="201",resource="pods",verb="create"}',
+    ):
+        scene.wait_for(lambda name=series: name in operator.ask(operator.metrics_port, "/metrics")[1], series)
 
 
 def test_operator_ends_in_order_when_it_is_asked_to(scene: Scene, operator: OperatorProcess) -> None:
