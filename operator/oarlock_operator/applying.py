@@ -35,8 +35,10 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TOO_MANY = 429
-_AT_ONCE = 32
-"""Requests of one plan that are on the way at the same time."""
+_AT_ONCE = 64
+"""Creations, deletions and live reads that are on the way at the same time."""
+_TOGETHER = 32
+"""Pods that are created together before it is looked whether they were refused."""
 
 
 @dataclass(slots=True)
@@ -197,7 +199,7 @@ class Applier:
 def _group(manifests: Iterable[Object]) -> Iterator[list[Object]]:
     """Split manifests into groups that may be created at once: everything else alone, pods by the dozen."""
     for kind, same in itertools.groupby(manifests, key=lambda manifest: str(manifest["kind"])):
-        size = _AT_ONCE if kind == POD else 1
+        size = _TOGETHER if kind == POD else 1
         while group := list(itertools.islice(same, size)):
             yield group
 

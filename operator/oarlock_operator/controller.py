@@ -42,7 +42,10 @@ from oarlock_operator.write_budget import WriteBudget
 
 _log = logging.getLogger(__name__)
 
-_WORKERS = 32
+_WORKERS = 64
+"""Keys that are processed side by side. Each waits for the server most of its time, and what a burst waits for is their number; the
+client keeps a hundred connections, of which watches and the Lease need theirs.
+"""
 _ROUNDS = 5
 """Times that a key is planned anew in one go when conflicts show that it was out of date."""
 _MEASURE_SECONDS = 5.0
