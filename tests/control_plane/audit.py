@@ -15,7 +15,7 @@ rules:
     userGroups: ["system:serviceaccounts"]
   - level: None
 """
-_FORBIDDEN = 403
+_DECISION, _FORBIDDEN = "authorization.k8s.io/decision", "forbid"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -29,6 +29,7 @@ class Request:
     namespace: str
     name: str
     allowed: bool
+    """By the account's rights: what admission refuses later, such as a quota, is no matter of them."""
 
 
 def build_audit_flags(folder: Path) -> Sequence[str]:
@@ -60,7 +61,7 @@ def _parse(folder: Path, user: str) -> Iterator[Request]:
                 resource="/".join(filter(None, parts)),
                 namespace=about.get("namespace", ""),
                 name=about.get("name", ""),
-                allowed=(event.get("responseStatus") or {}).get("code") != _FORBIDDEN,
+                allowed=(event.get("annotations") or {}).get(_DECISION) != _FORBIDDEN,
             )
 
 

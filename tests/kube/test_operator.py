@@ -89,6 +89,8 @@ def test_changes_are_found_when_the_network_was_away(
     with scene.control_plane.flaky_network(account) as (network, kubeconfig):
         operator = start_operator(kubeconfig=kubeconfig)
         pods = train(scene, nodes=2)
+        # Of an attempt that was not seen to run, a pod that goes is made again.
+        scene.wait_for(lambda: scene.status().get("nodes") == 2, "the gang is not seen to run")
         network.refuse()
         scene.delete_pod(pods[1])
         time.sleep(3)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -94,6 +95,8 @@ def _run_in_processes(tasks: list[ShardTask], processes: int, progress: ImportPr
             progress.advance(counter.get_obj().value)
             for future in finished:
                 yield future.result()
+            if not finished:
+                _check_workers(pool)
     except BrokenProcessPool as error:
         raise WorkerKilledError(
             "a process that decodes images was killed, as the kernel does when memory runs out",
@@ -103,14 +106,31 @@ def _run_in_processes(tasks: list[ShardTask], processes: int, progress: ImportPr
         _end(pool)
 
 
+def _check_workers(pool: ProcessPoolExecutor) -> None:
+    """The pool itself waits for ever for the rest of a result during which its worker was killed.
+
+    Raises:
+        BrokenProcessPool: if a worker has ended.
+    """
+    if any(worker.exitcode is not None for worker in _list_workers(pool)):
+        raise BrokenProcessPool("a worker process has ended")
+
+
 def _end(pool: ProcessPoolExecutor) -> None:
     """End the workers now, whatever they are doing: what they have finished is noted beside the shards."""
-    workers = list((pool._processes or {}).values())  # noqa: SLF001  # the pool has no way to give up a running task
+    workers, results = _list_workers(pool), pool._result_queue  # noqa: SLF001  # the pool forgets it as it shuts down
     pool.shutdown(wait=False, cancel_futures=True)
     for worker in workers:
         worker.kill()
     for worker in workers:
         worker.join()
+    # One that was killed amid a result leaves a part of it. The pool's thread waits for the rest, and the end of this process
+    # for that thread, unless nobody is left who could write it.
+    results._writer.close()  # type: ignore[attr-defined]  # noqa: SLF001  # nothing public closes one end
+
+
+def _list_workers(pool: ProcessPoolExecutor) -> list[BaseProcess]:
+    return list((pool._processes or {}).values())  # noqa: SLF001  # the pool has no way to give up a running task
 
 
 _counter: "Synchronized[int] | None" = None
