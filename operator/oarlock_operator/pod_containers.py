@@ -50,20 +50,22 @@ def read_containers(spec: Object, status: Object) -> Containers:
     running, ended, waiting = (_state(trainer, state) for state in ("running", "terminated", "waiting"))
     phase = status.get("phase") or "Pending"
     holdup = None if running or ended else _find_holdup(spec, status, trainer_waits=read_reason(waiting))
+    # Alone, it is left to the kubelet to say that the pod has ended: it does when it has tidied up.
+    is_outlived = bool(ended) and any(not _state(each, "terminated") for each in status.get("containerStatuses") or ())
     return Containers(
-        phase=_judge_phase(phase, status, running=running, ended=ended),
+        phase=_judge_phase(phase, status, running=running, ended=ended, is_outlived=is_outlived),
         running=running,
         ended=ended,
         waiting=holdup.waiting if holdup and holdup.waiting else waiting,
         holdup=holdup.container if holdup else None,
-        lingers=bool(ended) and phase not in ("Succeeded", "Failed"),
+        lingers=is_outlived and phase not in ("Succeeded", "Failed"),
     )
 
 
-def _judge_phase(phase: str, status: Object, *, running: Object, ended: Object) -> str:
+def _judge_phase(phase: str, status: Object, *, running: Object, ended: Object, is_outlived: bool) -> str:
     """Return the phase by the trainer's container. What the kubelet itself did to the pod, as evicting it, stands."""
     if phase in ("Pending", "Running"):
-        if ended:
+        if is_outlived:
             return "Succeeded" if ended.get("exitCode") == 0 else "Failed"
         return "Running" if running else phase
     went_well = bool(ended) and ended.get("exitCode") == 0 and not status.get("reason")

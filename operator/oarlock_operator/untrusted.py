@@ -31,6 +31,7 @@ from oarlock_api.contract import (
     WorkerStatus,
 )
 from oarlock_operator.plain_text import clean_text
+from oarlock_operator.policy.times import LATEST_TIME
 
 MAX_TERMINATION_MESSAGE_BYTES = 4096
 """The kubelet keeps no more; whatever is longer did not come from one."""
@@ -42,7 +43,6 @@ _MAX_METRICS = 64
 _MAX_WARNINGS = 8
 _MAX_STALLED = 8
 _LARGEST_INTEGER = 2**53
-_LATEST_TIME = 253_402_300_799.0  # the end of the year 9999, the last that RFC 3339 can write
 _MAX_NAME = 128
 _MAX_PATH = 1024
 _MAX_DIMENSIONS = 4
@@ -179,7 +179,7 @@ def _check_counters(record: Record) -> None:
             raise _RejectedError(f"{name} is negative")
     for name in _TIMES:
         value = getattr(record, name, None)
-        if value is not None and not 0 <= value <= _LATEST_TIME:
+        if value is not None and not 0 <= value <= LATEST_TIME:
             raise _RejectedError(f"{name} is not a time")
 
 

@@ -83,6 +83,22 @@ async def test_messages_and_the_queue_share_one_reading_for_a_while() -> None:
     assert pods.asked == 2
 
 
+async def test_older_figures_are_told_while_pods_are_listed_anew() -> None:
+    pods, clock = Pods(pod(cpu="2")), FakeClock()
+    reader = read(pods, clock)
+    before = await reader.measure_rooms([NODE])
+    await clock.advance(60)
+    pods.answers.clear()
+    listing = asyncio.create_task(reader.list_foreign(max_age=5))
+    await settle()
+
+    assert await reader.measure_rooms([NODE]) == before
+
+    assert not listing.done()
+    pods.answers.set()
+    await listing
+
+
 async def test_whoever_asks_while_pods_are_listed_waits_for_that_list() -> None:
     pods = Pods(pod(gpus=4))
     reader = read(pods)

@@ -56,6 +56,14 @@ def test_trainers_container_decides_whatever_runs_beside_it(phase: str, trainer:
     assert (pod.phase, pod.lingers, pod.holdup) == (seen, lingers, None)
 
 
+@pytest.mark.parametrize("beside", [[], [DONE], [FAILED]])
+def test_kubelet_says_that_a_pod_has_ended_when_nothing_outlives_the_trainer(beside: list[Any]) -> None:
+    """It tidies up before: a pod that were taken for one that lingers would be deleted with its log."""
+    pod = see(phase="Running", trainer=DONE, beside=beside)
+
+    assert (pod.phase, pod.lingers) == ("Running", False)
+
+
 def test_eviction_stands_though_the_trainer_ended_well() -> None:
     assert see(phase="Failed", trainer=DONE, reason="Evicted").phase == "Failed"
 

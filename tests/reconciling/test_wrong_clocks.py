@@ -27,9 +27,9 @@ from reconciling.job_states import (
 
 from oarlock_api.contract import Cause, JoinState, JoinStatus, Standing
 from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
-from oarlock_operator.policy.clocks import correct_status, measure_skew
+from oarlock_operator.policy.clocks import Skew, correct_pod, correct_status, find_skews, measure_skew
 from oarlock_operator.policy.conditions import find_condition
-from oarlock_operator.policy.times import format_time
+from oarlock_operator.policy.times import LATEST_TIME, format_time
 from oarlock_operator.reconcile.observed import ObservedJob, ObservedPod, WorkerReport
 
 SKEWS = [-7 * 3600.0, -600.0, -90.0, 90.0, 600.0, 7 * 3600.0]
@@ -214,3 +214,27 @@ def test_measured_error_does_not_tremble_with_the_time_that_answers_take(
     assert abs(first - skew) <= 10
     assert measure_skew(now + 60 + first + jitter, before=first, now=now + 60) == first
     assert measure_skew(None, before=first, now=now) == first
+
+
+def test_status_can_be_written_whatever_time_an_agent_says_that_it_is() -> None:
+    latest = {**make_checkpoint(step=10), "time": LATEST_TIME}
+    lie = correct_status(make_worker_status(checkpoint_latest=latest), measure_skew(0.0, before=None, now=NOW))
+
+    assert format_time(lie.checkpoint_latest["time"]).startswith("9999")
+
+
+def test_checkpoint_keeps_its_time_when_a_clock_is_wrong_by_nobody_knows_how_much() -> None:
+    pod = replace(
+        end_pod(accept().pods[0], record=make_record(checkpoint_latest=make_checkpoint(step=10))), finished=NOW + 7200
+    )
+
+    looks = [correct_pod(pod, find_skews([pod], {}, now=now), now=now) for now in (NOW, NOW + 1)]
+
+    assert looks[0].termination == looks[1].termination == pod.termination
+
+
+def test_end_of_a_pod_counts_as_unknown_when_its_clock_was_put_right_meanwhile() -> None:
+    pod = replace(run_pod(accept().pods[0]), finished=NOW + 50)
+    skews = {pod.node: Skew(seconds=-3600.0, is_measured=True)}
+
+    assert correct_pod(pod, skews, now=NOW + 60).finished is None

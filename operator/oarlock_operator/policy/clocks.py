@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oarlock_api.contract import TerminationRecord, WorkerStatus
+from oarlock_operator.policy.times import LATEST_TIME
 from oarlock_operator.reconcile.observed import ObservedPod, WorkerReport
 
 TOLERATED_SECONDS = 10.0
@@ -87,7 +88,8 @@ def correct_pod(pod: ObservedPod, skews: Mapping[str, Skew], *, now: float) -> O
         pod,
         started=_settle(pod.started, pod, skew, now=now),
         finished=_settle(pod.finished, pod, skew, now=now),
-        termination=_correct_record(pod.termination, skew.seconds),
+        # By a guess, which changes with every look, a checkpoint would have another time in every status.
+        termination=_correct_record(pod.termination, skew.seconds) if skew.is_measured else pod.termination,
     )
 
 
@@ -106,8 +108,10 @@ def _settle(said: float | None, pod: ObservedPod, skew: Skew, *, now: float) -> 
     """Return a time of a pod on our own clock; None if nobody knows it."""
     if said is None or not skew.is_measured:
         return None
-    moment = said - skew.seconds
-    return min(moment, now) if moment >= (pod.scheduled_at or pod.created) - TOLERATED_SECONDS else None
+    moment, earliest = said - skew.seconds, pod.scheduled_at or pod.created
+    # The clock may have been put right since it was measured.
+    is_possible = earliest - TOLERATED_SECONDS <= moment <= now + TOLERATED_SECONDS
+    return min(moment, now) if is_possible else None
 
 
 def _correct_record(record: TerminationRecord | None, seconds: float) -> TerminationRecord | None:
@@ -129,4 +133,5 @@ def _shift_times(wire: Mapping[str, Any] | None, seconds: float) -> dict[str, An
 
 
 def _shift(moment: float, seconds: float) -> float:
-    return max(0.0, moment - seconds)
+    # Whoever answers may lie about the time, too.
+    return min(max(0.0, moment - seconds), LATEST_TIME)

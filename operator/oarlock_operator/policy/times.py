@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime
 
+LATEST_TIME = 253_402_300_799.0
+"""The end of the year 9999, the last that RFC 3339 can write, in seconds since 1970."""
+
 
 def format_time(seconds: float) -> str:
     """Return seconds since 1970 as RFC 3339."""
