@@ -51,6 +51,7 @@ def test_helm_finds_nothing_wrong_when_it_lints_the_chart() -> None:
         ("queue.enabled=sometimes", "enabled"),
         ("queue.budget=many", "budget"),
         ("queue.podGroups=slurm", "podGroups"),
+        ("queue.schedulerName=gangs", "names the scheduler of queue.podGroups"),
         ("queue.podGroups=volcano,queue.enabled=true", "queue.podGroups hands all jobs over"),
         ("leaderElection.enabled=false", "replicas must be 1"),
     ],

@@ -262,6 +262,22 @@ def test_runs_of_this_folder_are_named_too_when_no_cluster_has_the_job(
     assert "kubectl" in said
 
 
+def test_failed_dataset_is_pointed_at_when_its_job_was_never_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    folder = RunsFolder(root=tmp_path / "runs")
+    folder.prepare()
+    store = ObjectStore(folder.store)
+    store.put({**make_job(), "kind": "Dataset", "metadata": {**make_job()["metadata"], "name": "photos", "uid": "d"}})
+    store.close()
+
+    code, said = run("photos-resnet", "--runs", str(folder.root))
+
+    assert code == 1
+    assert "see `oarlock status photos --runs" in said.replace("\n", " ")
+
+
 def test_missing_kubectl_is_said(runs: RunsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
 

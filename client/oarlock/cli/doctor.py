@@ -58,8 +58,9 @@ def doctor(request: Request) -> int:
 def _read(request: Request) -> Evidence:
     """Read from where the job is: a runs folder that has it goes before a cluster that nobody named."""
     place, here = request.place, _list_names(request.runs, "TrainingJob")
+    datasets = _list_names(request.runs, "Dataset")
     is_named = any((place.kubeconfig, place.context, place.namespace))
-    is_here = request.name in (*here, *_list_names(request.runs, "Dataset"))
+    is_here = request.name in (*here, *datasets)
     if request.is_local or (not is_named and is_here):
         return read_folder(request.name, request.runs)
     try:
@@ -67,6 +68,11 @@ def _read(request: Request) -> Evidence:
     except (NoSuchJobError, UnreadableError) as error:
         if is_named:
             raise
+        if datasets and not here:
+            raise UnreadableError(
+                f"the runs folder {request.runs.root} has no job, and Dataset {datasets[0]}, whose import may be what failed:"
+                f" see `oarlock status {datasets[0]} --runs {request.runs.root}`; and {error}"
+            ) from None
         if not here:
             raise UnreadableError(f"{error}. A run on this machine is found by its folder: --runs FOLDER") from None
         # Who has runs in this folder may well have meant one of them.

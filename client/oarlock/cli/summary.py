@@ -133,7 +133,7 @@ def _describe_failure(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[st
     status, name = item.get("status", {}), item["metadata"]["name"]
     what = "is not valid" if status.get("phase") == "Invalid" else "failed"
     failure = (status.get("failures") or [{}])[-1]
-    where = _say_where(failure)
+    where = _say_where(failure, is_import=item["kind"] == "Dataset")
     cause = failure.get("cause") or status.get("reason", "")
     yield f"[bold red]✗ {name} {what}: {escape(cause)}{where}[/]"
     facts = {
@@ -149,10 +149,12 @@ def _describe_failure(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[st
         yield "[dim]When the cause is removed, the same command goes on from the last checkpoint; --fresh trains anew.[/]"
 
 
-def _say_where(failure: Mapping[str, Any]) -> str:
+def _say_where(failure: Mapping[str, Any], *, is_import: bool) -> str:
+    """Say where a run failed: an import has no ranks, and counts samples."""
+    rank, step = failure.get("rank"), failure.get("step")
     parts = [
-        f"on rank {failure['rank']}" if failure.get("rank") is not None else "",
-        f"at step {failure['step']:,}" if failure.get("step") is not None else "",
+        f"on rank {rank}" if rank is not None and not is_import else "",
+        "" if step is None else f"after {step:,} samples" if is_import else f"at step {step:,}",
         f"in attempt {failure['attempt']}" if failure.get("attempt") else "",
     ]
     words = " ".join(part for part in parts if part)
@@ -183,8 +185,13 @@ def _describe_suspension(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator
 
 
 def _describe_kill(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[str]:
-    safe = _say_safe(outcome.object, runs) or "there is no checkpoint"
-    yield f"[bold red]✗ {outcome.object['metadata']['name']} was killed[/]: {safe}. Run it again to resume from there."
+    safe = _say_safe(outcome.object, runs)
+    again = (
+        f"{safe}. Run it again to resume from there"
+        if safe
+        else "there is no checkpoint yet. Run it again to begin anew"
+    )
+    yield f"[bold red]✗ {outcome.object['metadata']['name']} was killed[/]: {again}."
 
 
 def _list_facts(facts: Mapping[str, str]) -> Iterator[str]:
