@@ -51,11 +51,9 @@ def test_zombie_of_an_older_attempt_commits_nothing_when_its_node_comes_back(
 
     committed = _read_checkpoints(folder)
     fenced = mark.stat().st_mtime
-    assert all(facts["attempt"] >= 1 for facts, time in committed if time > fenced)
+    assert all(facts["attempt"] == 1 for facts, time in committed if time > fenced)
     status = scene.status()
-    # On a busy machine the second node may be lost for a moment as well: that costs no restart either.
-    assert status["attempt"] == status["restartCount"] >= 1
-    assert status["countedRestarts"] == 0
+    assert (status["attempt"], status["restartCount"], status["countedRestarts"]) == (1, 1, 0)
     scene.kubectl("delete", "tj", "lenet")
 
 
