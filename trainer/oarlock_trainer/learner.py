@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from oarlock_trainer.compilation import choose_compilation
@@ -34,8 +34,18 @@ class Learner:
         """Return the learning rate of a step, counted from 0."""
         return self.highest_rate * self.rate_factor(step)
 
-    def clip_gradients(self) -> torch.Tensor | None:
-        """Clip the gradients as the recipe asks and return their norm before; None if it does not ask."""
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`, a mean over the global batch, to those of the micro-batches before."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> Tensor | None:
+        """Do one optimizer step and drop the gradients; return their norm before clipping, None if the recipe asks for none."""
+        norm = self._clip_gradients()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _clip_gradients(self) -> Tensor | None:
         if self.gradient_clip_norm is None:
             return None
         return nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip_norm)

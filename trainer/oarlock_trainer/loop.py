@@ -62,11 +62,9 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
                         outputs = learner.network(p.task.prepare(part.samples, part.draws))
                     loss = p.task.compute_loss(outputs, part.targets)
                     # Gradients are averaged over the processes: times their number, that is the mean over the global batch.
-                    (loss * (processes.count / batch.weight)).backward()  # type: ignore[no-untyped-call]
+                    learner.backward(loss * (processes.count / batch.weight))
                 figures.append(p.task.measure_training(loss.detach(), outputs.detach(), part.targets))
-            norm = learner.clip_gradients()
-            learner.optimizer.step()
-            learner.optimizer.zero_grad(set_to_none=True)
+            norm = learner.update()
 
             step += 1
             p.state.position = step * config.batch_size
