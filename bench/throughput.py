@@ -34,7 +34,7 @@ from oarlock_api.run import WorkerRun
 from oarlock_trainer.config import read_config
 from oarlock_trainer.datasets import open_dataset, write_dataset
 from oarlock_trainer.loop import train
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.signals import StopRequest
 
@@ -53,7 +53,7 @@ class BareLoop:
         self.images, self.labels = torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device)
         self.device, self.bf16 = device, device.type == "cuda"
         height, width, channels = run.sample_shape
-        model = build_model(run.model, (height, width, channels), CLASSES).to(device)
+        model = build_model(run.model, SampleForm(shape=(height, width, channels)), CLASSES).to(device)
         self.model: nn.Module = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.processes, self.rank = dist.get_world_size(), dist.get_rank()
         if self.processes > 1:

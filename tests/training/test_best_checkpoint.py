@@ -20,7 +20,7 @@ from training.small_runs import (
 from oarlock_api.contract import Outcome
 from oarlock_api.run import WorkerRun
 from oarlock_trainer.best_weights import read_weights
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 
 LOSS, ACCURACY = "validation/loss", "validation/accuracy"
 RECIPE = {"validation": {"every": {"steps": 1}}, "optimizer": {"name": "sgd", "learningRate": 0.05}}
@@ -121,7 +121,7 @@ def test_the_next_best_model_is_exported_with_a_warning_when_the_best_checkpoint
 
 def hash_weights_at(folder: Path, run: WorkerRun, *, step: int) -> str:
     """Return the hash that an export of this checkpoint has."""
-    model = build_model(run.model, (16, 16, 1), len(CLASSES))
+    model = build_model(run.model, SampleForm(shape=(16, 16, 1)), len(CLASSES))
     read_weights(folder / f"run/checkpoints/step-{step:09d}", model)
     return hashlib.sha256(save({name: value.contiguous() for name, value in model.state_dict().items()})).hexdigest()
 

@@ -24,7 +24,7 @@ from training.small_runs import (
 from oarlock_api.contract import Outcome, PodPhase
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.datasets import open_dataset
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 
 
 def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_the_best_model_is_exported_when_a_later_one_is_worse(
 def evaluate_export(export: Path, data: Path) -> float:
     """Use the exported model as a stranger would, by what `model.json` says, and return its validation accuracy."""
     description = json.loads((export / "model.json").read_text())
-    height, width, channels = description["sampleShape"]
-    model = build_model(Model.from_wire(description["model"]), (height, width, channels), len(description["classes"]))
+    form = SampleForm(shape=tuple(description["sampleShape"]))
+    model = build_model(Model.from_wire(description["model"]), form, len(description["classes"]))
     model.load_state_dict(load_file(export / description["weights"]["file"]))
     split = open_dataset(data).split("validation")
     images, labels = split.gather(np.arange(len(split)))

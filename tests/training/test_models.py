@@ -10,20 +10,20 @@ from training.golden_losses import GOLDEN_FILE, MODELS, compute_losses
 from oarlock_api.v1alpha1.training_job import LibraryModel, Model
 from oarlock_api.zoo import BUILT_IN_MODELS
 from oarlock_trainer.errors import ConfigError
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 
 
 def test_every_model_of_the_api_can_be_built_and_no_other() -> None:
     assert set(MODELS) == set(BUILT_IN_MODELS)
     with pytest.raises(ConfigError, match="built-in"):
-        build_model(Model(timm=LibraryModel(name="resnet18")), (28, 28, 1), 10)
+        build_model(Model(timm=LibraryModel(name="resnet18")), SampleForm(shape=(28, 28, 1)), 10)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (17, 40, 3)])
 def test_a_model_fits_samples_of_any_size_and_channels(name: str, shape: tuple[int, int, int]) -> None:
     height, width, channels = shape
-    model = build_model(Model(name=name), shape, 7)
+    model = build_model(Model(name=name), SampleForm(shape=shape), 7)
 
     assert model(torch.zeros(2, channels, height, width)).shape == (2, 7)
     assert "head.weight" in dict(model.named_parameters())
@@ -32,10 +32,10 @@ def test_a_model_fits_samples_of_any_size_and_channels(name: str, shape: tuple[i
 @pytest.mark.parametrize("name", ["lenet", "resnet"])
 def test_samples_that_are_too_small_are_refused_by_their_shape(name: str) -> None:
     least = BUILT_IN_MODELS[name].min_side
-    build_model(Model(name=name), (least, least, 1), 2)(torch.zeros(2, 1, least, least))
+    build_model(Model(name=name), SampleForm(shape=(least, least, 1)), 2)(torch.zeros(2, 1, least, least))
 
     with pytest.raises(ConfigError, match=rf"at least {least} by {least} pixels.*{least - 1} by {least}") as error:
-        build_model(Model(name=name), (least - 1, least, 1), 2)
+        build_model(Model(name=name), SampleForm(shape=(least - 1, least, 1)), 2)
 
     assert "image.width" in error.value.remedy
 

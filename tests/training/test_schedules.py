@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oarlock_api.v1alpha1.recipe import Optimizer, Schedule
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.errors import ConfigError
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.optimizers import build_optimizer, highest_learning_rate
 from oarlock_trainer.schedules import build_schedule
 
@@ -48,7 +48,7 @@ def test_a_schedule_is_refused_when_nothing_computes_it() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_norms_and_biases_are_not_decayed(name: str) -> None:
-    model = build_model(Model(name="resnet"), (16, 16, 3), 4)
+    model = build_model(Model(name="resnet"), SampleForm(shape=(16, 16, 3)), 4)
     optimizer = build_optimizer(Optimizer(name=name, weight_decay=0.3), model, device_type="cpu")  # type: ignore[arg-type]
 
     decayed, free = optimizer.param_groups

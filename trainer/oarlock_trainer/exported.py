@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.export import DESCRIPTION_NAME, FORMAT_VERSION, WEIGHTS_NAME
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +68,8 @@ def load_exported(folder: Path | str) -> ExportedModel:
     if description["formatVersion"] > FORMAT_VERSION:
         raise ValueError(f"{folder} was written by a newer Oarlock: format {description['formatVersion']}")
     height, width, channels = description["sampleShape"]
-    model = build_model(Model.from_wire(description["model"]), (height, width, channels), len(description["classes"]))
+    form = SampleForm(shape=(height, width, channels))
+    model = build_model(Model.from_wire(description["model"]), form, len(description["classes"]))
     model.load_state_dict(load_file(folder / WEIGHTS_NAME))
     subtract, divide = (description["preprocessing"][key] for key in ("subtract", "divide"))
     mean = np.load(folder / subtract) if isinstance(subtract, str) else np.array(subtract, np.float32)

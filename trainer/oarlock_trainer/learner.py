@@ -10,7 +10,7 @@ from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
-from oarlock_trainer.models import build_model
+from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.optimizers import build_optimizer, highest_learning_rate
 from oarlock_trainer.schedules import RateFactor, build_schedule
 
@@ -58,9 +58,8 @@ def build_learner(config: TrainerConfig, processes: Processes, *, outputs: int) 
         ConfigError: if the recipe asks for what the device or this version lacks, or the samples do not fit the model.
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
-    height, width, channels = run.sample_shape
     torch.manual_seed(recipe.seed)
-    model = build_model(run.model, (height, width, channels), outputs).to(device)
+    model = build_model(run.model, SampleForm(shape=tuple(run.sample_shape)), outputs).to(device)
     # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
     compiles, why = choose_compilation(

@@ -11,15 +11,21 @@ from torch import nn
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_api.zoo import BUILT_IN_MODELS
 from oarlock_trainer.errors import ConfigError
+from oarlock_trainer.models.forms import SampleForm
 from oarlock_trainer.models.lenet import LeNet
 from oarlock_trainer.models.mlp import Mlp
 from oarlock_trainer.models.resnet import ResNet
 
-_BUILDERS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {"lenet": LeNet, "mlp": Mlp, "resnet": ResNet}
+__all__ = ["SampleForm", "build_model"]
+
+_BUILDERS: dict[str, Callable[[SampleForm, int], nn.Module]] = {"lenet": LeNet, "mlp": Mlp, "resnet": ResNet}
 
 
-def build_model(model: Model, sample_shape: tuple[int, int, int], outputs: int) -> nn.Module:
-    """Build the model for samples of (height, width, channels), with weights drawn from torch's global generator.
+def build_model(model: Model, form: SampleForm, outputs: int) -> nn.Module:
+    """Build the model for samples of a form, with weights drawn from torch's global generator.
+
+    It returns [N, outputs] for classification, [N, outputs, H, W] for segmentation and image to image, and
+    [N, outputs, H/4, W/4] for detection; while training, it may return a tuple (main, *auxiliary) of such tensors.
 
     Raises:
         ConfigError: if there is no such model here, or if the samples do not fit it.
@@ -29,14 +35,14 @@ def build_model(model: Model, sample_shape: tuple[int, int, int], outputs: int) 
             f"model must be a built-in one, got {model.to_wire()}", remedy=f"name one of {', '.join(_BUILDERS)}"
         )
     least = BUILT_IN_MODELS[model.name].min_side
-    height, width, _ = sample_shape
+    height, width, _ = form.shape
     if min(height, width) < least:
         raise ConfigError(
             f"model {model.name!r} needs samples of at least {least} by {least} pixels, "
-            f"the data set's are {height} by {width} (sample shape {list(sample_shape)})",
+            f"the data set's are {height} by {width} (sample shape {list(form.shape)})",
             remedy=f"import the data set with a larger image.width and image.height, or use {_smallest()!r}",
         )
-    return _BUILDERS[model.name](sample_shape, outputs)
+    return _BUILDERS[model.name](form, outputs)
 
 
 def _smallest() -> str:

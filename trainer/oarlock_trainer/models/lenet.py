@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from oarlock_trainer.models.forms import SampleForm
+
 _KERNEL = 5
 _CHANNELS = (20, 50)
 _HIDDEN = 500
@@ -16,12 +18,11 @@ def _side_after_convolutions(side: int) -> int:
 class LeNet(nn.Module):
     """[N, C, H, W] to logits [N, outputs]; 431 thousand parameters for 28 by 28 grey pixels and ten classes."""
 
-    def __init__(self, sample_shape: tuple[int, int, int], outputs: int) -> None:
+    def __init__(self, form: SampleForm, outputs: int) -> None:
         super().__init__()
-        height, width, channels = sample_shape
-        features = _CHANNELS[1] * _side_after_convolutions(height) * _side_after_convolutions(width)
+        features = _CHANNELS[1] * _side_after_convolutions(form.height) * _side_after_convolutions(form.width)
         self.features = nn.Sequential(
-            nn.Conv2d(channels, _CHANNELS[0], _KERNEL),
+            nn.Conv2d(form.channels, _CHANNELS[0], _KERNEL),
             nn.MaxPool2d(2),
             nn.Conv2d(_CHANNELS[0], _CHANNELS[1], _KERNEL),
             nn.MaxPool2d(2),

@@ -5,6 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from oarlock_trainer.models.forms import SampleForm
+
 _HIDDEN = (512, 256)
 _DROPOUT = 0.2
 
@@ -12,10 +14,10 @@ _DROPOUT = 0.2
 class Mlp(nn.Module):
     """[N, C, H, W] to logits [N, outputs]."""
 
-    def __init__(self, sample_shape: tuple[int, int, int], outputs: int) -> None:
+    def __init__(self, form: SampleForm, outputs: int) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, hidden in pairwise((math.prod(sample_shape), *_HIDDEN)):
+        for inputs, hidden in pairwise((math.prod(form.shape), *_HIDDEN)):
             layers += [nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(_DROPOUT)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(_HIDDEN[-1], outputs)

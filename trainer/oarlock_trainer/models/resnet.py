@@ -6,6 +6,8 @@ The mean is taken by `Tensor.mean`, not by adaptive pooling, whose gradient has 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from oarlock_trainer.models.forms import SampleForm
+
 _WIDTHS = (16, 32, 64)
 _BLOCKS_PER_STAGE = 2
 
@@ -33,10 +35,10 @@ class ResidualBlock(nn.Module):
 class ResNet(nn.Module):
     """[N, C, H, W] to logits [N, outputs]; 14 layers, 175 thousand parameters."""
 
-    def __init__(self, sample_shape: tuple[int, int, int], outputs: int) -> None:
+    def __init__(self, form: SampleForm, outputs: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(sample_shape[2], _WIDTHS[0], 3, padding=1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()
+            nn.Conv2d(form.channels, _WIDTHS[0], 3, padding=1, bias=False), nn.BatchNorm2d(_WIDTHS[0]), nn.ReLU()
         )
         self.stages = nn.Sequential(*_build_stages())
         self.head = nn.Linear(_WIDTHS[-1], outputs)
