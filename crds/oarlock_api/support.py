@@ -39,19 +39,10 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.model.timm", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.python", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.initFrom", remedy=_LEAVE_OUT),
-    Unsupported(path="spec.recipe.optimizer.name", refuses=_other_than("sgd", "adamw"), remedy="use sgd or adamw"),
-    Unsupported(
-        path="spec.recipe.schedule.name",
-        refuses=_other_than("cosine", "step", "fixed"),
-        remedy="use cosine, step or fixed",
-    ),
     Unsupported(path="spec.recipe.loss.name", refuses=_other_than("crossEntropy"), remedy="use crossEntropy"),
     Unsupported(path="spec.recipe.loss.classWeights", refuses=_other_than("none"), remedy="use none"),
     Unsupported(path="spec.recipe.paramGroups", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.augment.crop", remedy="use shift"),
-    Unsupported(
-        path="spec.recipe.precision", refuses=_other_than("auto", "fp32", "bf16"), remedy="use auto, fp32 or bf16"
-    ),
     Unsupported(path="spec.recipe.ema", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.validation.weights", refuses=_other_than("model"), remedy="use model"),
     Unsupported(path="spec.recipe.earlyStop", remedy=_LEAVE_OUT),

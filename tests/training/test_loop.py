@@ -40,15 +40,14 @@ def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tm
     assert {PodPhase.LOADING, PodPhase.TRAINING, PodPhase.VALIDATING, PodPhase.EXPORTING} <= set(story.phases)
 
 
-@pytest.mark.parametrize(("model", "processes"), [("mlp", 1), ("resnet", 3)])
+@pytest.mark.parametrize(("model", "processes", "precision"), [("mlp", 1, "fp16"), ("resnet", 3, "fp32")])
 def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
-    dataset_folder: Path, version: str, tmp_path: Path, model: str, processes: int
+    dataset_folder: Path, version: str, tmp_path: Path, model: str, processes: int, precision: str
 ) -> None:
     """The multilayer perceptron has dropout, the residual network batch norms; shares of 17 rows are uneven on 3 ranks."""
     (tmp_path / "data").symlink_to(dataset_folder / "data")
-    run = make_run(
-        version, model=model, steps=14, recipe={"batchSize": 17, "microBatchSize": 4, "gradientClipNorm": 1.0}
-    )
+    recipe = {"batchSize": 17, "microBatchSize": 4, "gradientClipNorm": 1.0, "precision": precision}
+    run = make_run(version, model=model, steps=14, recipe=recipe)
     train_run(run, tmp_path, processes=processes, name="whole")
 
     suspended = train_run(run, tmp_path, processes=processes, name="parts", stop_at=5, stopped_rank=processes - 1)
@@ -179,10 +178,9 @@ def test_every_validation_sample_is_counted_once_when_ranks_have_uneven_shares(
         ({"datasetVersion": "0123456789abcdef"}, "DataMissingError: .*must have the version '0123456789abcdef'"),
         ({"sampleShape": [8, 8, 1]}, "DataMissingError: .*sample shape"),
         ({"recipe": {"schedule": {"name": "sigmoid"}}}, "ConfigError: .*'sigmoid' is not supported yet"),
-        ({"recipe": {"precision": "fp16"}}, "ConfigError: .*'fp16' is not supported yet"),
         ({"gpu": True}, "ConfigError: .*finds 0 GPUs"),
     ],
-    ids=["another version", "another shape", "schedule", "precision", "no GPU"],
+    ids=["another version", "another shape", "schedule", "no GPU"],
 )
 def test_a_run_that_this_trainer_cannot_do_is_refused(
     dataset_folder: Path, version: str, tmp_path: Path, changes: dict[str, Any], finding: str

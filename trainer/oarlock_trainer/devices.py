@@ -48,18 +48,16 @@ def choose_precision(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the number format of the forward and backward pass; auto is bf16 on GPUs that have it, else fp32.
 
     Raises:
-        ConfigError: if the device or this version lacks the format.
+        ConfigError: if the device lacks the format.
     """
     has_bf16 = device.type == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
-    if precision is Precision.FP16:
-        raise ConfigError("recipe.precision 'fp16' is not supported yet", remedy="use auto, bf16 or fp32")
     if precision is Precision.BF16 and not has_bf16:
         raise ConfigError(
             f"recipe.precision is 'bf16', which {torch.cuda.get_device_name(device)} lacks", remedy="use auto or fp32"
         )
     if precision is Precision.AUTO:
         return torch.bfloat16 if device.type == "cuda" and has_bf16 else torch.float32
-    return torch.bfloat16 if precision is Precision.BF16 else torch.float32
+    return {Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}.get(precision, torch.float32)
 
 
 def compute_in(precision: torch.dtype, device: torch.device) -> AbstractContextManager[object]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from oarlock_trainer.compilation import choose_compilation
@@ -23,6 +24,8 @@ class Learner:
     network: nn.Module
     """The model, spread over the processes: its backward pass averages gradients."""
     optimizer: Optimizer
+    scaler: GradScaler
+    """Scales losses up so that fp16 can hold their small gradients; with any other precision it leaves all as it is."""
     precision: torch.dtype
     highest_rate: float
     rate_factor: RateFactor
@@ -36,14 +39,20 @@ class Learner:
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, a mean over the global batch, to those of the micro-batches before."""
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def update(self) -> Tensor | None:
-        """Do one optimizer step and drop the gradients; return their norm before clipping, None if the recipe asks for none."""
+        """Do one optimizer step and drop the gradients; return their norm before clipping, None if the recipe asks for none.
+
+        With fp16, a step whose gradients are not finite changes nothing but the scale, and its norm is 0: that is how the
+        scaler finds the highest scale, and no sign of divergence. A fused optimizer hears of it on the device.
+        """
+        self.scaler.unscale_(self.optimizer)
         norm = self._clip_gradients()
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return norm
+        return norm.nan_to_num(0.0, 0.0) if norm is not None and self.scaler.is_enabled() else norm
 
     def _clip_gradients(self) -> Tensor | None:
         if self.gradient_clip_norm is None:
@@ -67,11 +76,13 @@ def build_learner(config: TrainerConfig, processes: Processes, *, outputs: int) 
     )
     if compiles:
         model.compile()
+    precision = choose_precision(recipe.precision, device)
     return Learner(
         model=model,
         network=spread_model(model, processes),
         optimizer=build_optimizer(recipe.optimizer, model, device_type=device.type),
-        precision=choose_precision(recipe.precision, device),
+        scaler=GradScaler(device.type, enabled=precision is torch.float16),
+        precision=precision,
         highest_rate=highest_learning_rate(recipe.optimizer),
         rate_factor=build_schedule(recipe.schedule, steps=run.steps),
         gradient_clip_norm=recipe.gradient_clip_norm,

@@ -7,6 +7,7 @@ captures and restores them. The schedule holds no state: the learning rate is a 
 from dataclasses import dataclass, field
 
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 VALIDATED_STEP = "validatedStep"
@@ -25,6 +26,8 @@ class TrainingState:
     model: nn.Module
     """The model itself, never its data-parallel wrapper, so that names do not depend on the number of processes."""
     optimizer: Optimizer
+    scaler: GradScaler | None = None
+    """Of losses, for fp16."""
     position: int = 0
     """Samples consumed since the start of the run, over all ranks and attempts; the step is this over the batch size."""
     counters: dict[str, float] = field(default_factory=dict)

@@ -4,6 +4,7 @@
     optimizer/state/<parameter>/<key>   moments, step counters
     optimizer/groups                    hyperparameters of each group, and its parameters' names
     progress                            position and counters
+    scaler                              scale of losses, with fp16
     rng/<rank>/<generator>              random states of each rank
 
 Names of parameters, never their numbers, so that a checkpoint outlives a changed order. What else a run may learn (an average
@@ -28,6 +29,7 @@ _MODEL = "model/"
 _MOMENTS = "optimizer/state/"
 _GROUPS = "optimizer/groups"
 _PROGRESS = "progress"
+_SCALER = "scaler"
 
 # How an optimizer computes is chosen for the machine at hand; a run that moves keeps the choice made there.
 _IMPLEMENTATION = frozenset({"foreach", "fused", "capturable", "differentiable"})
@@ -43,6 +45,8 @@ def collect_entries(state: TrainingState, *, rng: Mapping[str, Tensor], rank: in
         entries |= {f"{_MOMENTS}{order[index]}/{key}": value for key, value in moments.items()}
     entries[_GROUPS] = [{**g, "params": [order[index] for index in g["params"]]} for g in saved["param_groups"]]
     entries[_PROGRESS] = {"position": state.position, "counters": dict(state.counters)}
+    if state.scaler is not None and state.scaler.is_enabled():
+        entries[_SCALER] = state.scaler.state_dict()
     return entries | {f"{_rng_prefix(rank)}{name}": value for name, value in rng.items()}
 
 
@@ -84,7 +88,7 @@ def build_targets(metadata: Metadata, state: TrainingState, *, rank: int) -> Ent
     for name, facts in stored.items():
         if name.startswith(_MOMENTS):
             targets[name] = _empty_moment(facts, like=parameters.get(_moment_of(name)[0]))
-        elif name in (_GROUPS, _PROGRESS) or name.startswith(_rng_prefix(rank)):
+        elif name in (_GROUPS, _PROGRESS, _SCALER) or name.startswith(_rng_prefix(rank)):
             targets[name] = _empty_moment(facts, like=None)
     return targets
 
@@ -101,6 +105,8 @@ def restore_entries(entries: Entries, state: TrainingState, *, rank: int, device
     _restore_optimizer(entries, state)
     state.position = entries[_PROGRESS]["position"]
     state.counters = dict(entries[_PROGRESS]["counters"])
+    if state.scaler is not None and _SCALER in entries:
+        state.scaler.load_state_dict(entries[_SCALER])
     restore_rng({name.removeprefix(own): value for name, value in entries.items() if name.startswith(own)}, device)
 
 
