@@ -42,7 +42,7 @@ def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tm
 
 @pytest.mark.parametrize(("model", "processes", "precision"), [("mlp", 1, "fp16"), ("resnet", 3, "fp32")])
 def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
-    dataset_folder: Path, version: str, tmp_path: Path, model: str, processes: int, precision: str
+    dataset_folder: Path, version: str, tmp_path: Path, *, model: str, processes: int, precision: str
 ) -> None:
     """The multilayer perceptron has dropout, the residual network batch norms; shares of 17 rows are uneven on 3 ranks."""
     (tmp_path / "data").symlink_to(dataset_folder / "data")
