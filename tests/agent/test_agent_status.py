@@ -66,6 +66,9 @@ def test_page_parses_and_names_only_listed_metrics_when_all_are_reported() -> No
         "steps": 8,
         "eta_seconds": 6.0,
         "checkpoint_latest": checkpoint,
+        "startup_seconds": {"Loading": 0.25, "odd": None},
+        "world_size": 2,
+        "build": {"torch": "2.13"},
     }
     families = list(text_string_to_metric_families(render_metrics(make_snapshot(report, retries=2))))
     samples = {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}

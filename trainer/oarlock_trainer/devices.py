@@ -68,3 +68,14 @@ def compute_in(precision: torch.dtype, device: torch.device) -> AbstractContextM
 def free_memory(device: torch.device) -> int:
     """Return the bytes that may be thought of as free for data: of a GPU what is free; on CPU little, as there are page caches."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _FREE_ON_CPU
+
+
+def read_memory(device: torch.device) -> dict[str, float]:
+    """Return what this process holds of a GPU's memory, as its allocator counts it: nothing waits for the device."""
+    if device.type != "cuda":
+        return {}
+    return {
+        "gpuMemoryBytes": float(torch.cuda.memory_allocated(device)),
+        "gpuMemoryPeakBytes": float(torch.cuda.max_memory_allocated(device)),
+        "gpuMemoryReservedBytes": float(torch.cuda.memory_reserved(device)),
+    }

@@ -18,16 +18,17 @@ from oarlock_trainer.checkpoints import Checkpointer, LoadedCheckpoint
 from oarlock_trainer.compilation import rehearse
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.datasets import StoredDataset, open_dataset
-from oarlock_trainer.devices import free_memory
+from oarlock_trainer.devices import free_memory, read_memory
 from oarlock_trainer.distributed import Processes
 from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.errors import DataMissingError
+from oarlock_trainer.journal import Journal
 from oarlock_trainer.learner import Learner, build_learner
+from oarlock_trainer.machine import describe_build, describe_machine
 from oarlock_trainer.order import Order
 from oarlock_trainer.randomness import process_seed
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
-from oarlock_trainer.run_log import RunLog
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.state import VALIDATED_STEP, TrainingState
 from oarlock_trainer.steering import Steering
@@ -189,10 +190,17 @@ def _build_steering(
         columns += ("gradientNorm",)
     statistics = StepStatistics(columns=len(columns))
     plan = SavePlan(every=run.checkpoint_every, length=length, last_step=step, saved_step=step or None)
-    log = RunLog(config.run_dir) if processes.leads else None
+    log = Journal(config.run_dir, steps=run.steps) if processes.leads else None
     if log is not None:
         log.rewind(step, validated=state.counters.get(VALIDATED_STEP) == step)
-    reporter = Reporter(record, log=log, columns=columns, length=length, learning_rate=learner.learning_rate)
+    reporter = Reporter(
+        record,
+        log=log,
+        columns=columns,
+        length=length,
+        learning_rate=learner.learning_rate,
+        measure_device=partial(read_memory, processes.device),
+    )
     return Steering(
         agreement=Agreement(processes.control, statistics=statistics, step=step),
         statistics=statistics,
@@ -233,7 +241,9 @@ def _announce(
         resident=data.batches.resident,
         deterministic=config.run.recipe.deterministic,
         torch=torch.__version__,
+        **describe_machine(),
     )
+    reporter.introduce(world_size=processes.count, build=describe_build(processes.device))
     reporter.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
     reporter.warn(step, *(loaded.warnings if loaded else checkpointer.warnings))
     if loaded is not None and loaded.extends:

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from oarlock_api.contract import Failure, Outcome, PodPhase, Record
+from oarlock_trainer.agent.procfs import read_age
 from oarlock_trainer.stacks import offer_stacks, stack_path
+from oarlock_trainer.startup import StartupClock
 
 RANK_RECORD_DIR_ENV = "OARLOCK_RANK_RECORD_DIR"
 """Set by the agent for its child: the folder of this try's rank records."""
@@ -100,6 +102,7 @@ class RankRecord:
         self._step = self._position = -1
         self._facts: dict[str, Any] = {}
         self._ending: dict[str, Any] = {}
+        self._startup = StartupClock(now=time.monotonic(), age=read_age(self._pid))
         self._write_body()
         self.beat(PodPhase.STARTING)
 
@@ -152,6 +155,8 @@ class RankRecord:
                     time.time(),
                 )
             )
+            if self._startup.note(phase, time.monotonic(), step=step):
+                self._facts["startup_seconds"] = {name: round(took, 3) for name, took in self._startup.seconds.items()}
 
     def report(self, **facts: Any) -> None:
         """Merge facts into the report, by field names of `WorkerStatus` and `TerminationRecord`.

@@ -13,8 +13,9 @@ from oarlock_api.metrics import METRICS_BY_NAME
 from oarlock_trainer.agreement import StepFigures, Verdict
 from oarlock_trainer.cadence import Length
 from oarlock_trainer.checkpoints import Checkpointer, SaveResult
+from oarlock_trainer.journal import Journal
 from oarlock_trainer.rank_record import RankRecord
-from oarlock_trainer.run_log import RunLog, build_line, split_finite
+from oarlock_trainer.run_log import build_line, split_finite
 from oarlock_trainer.throughput import Pace
 
 _PRINT_SECONDS = 5.0
@@ -27,15 +28,16 @@ class Reporter:
         self,
         record: RankRecord,
         *,
-        log: RunLog | None,
+        log: Journal | None,
         columns: tuple[str, ...],
         length: Length,
         learning_rate: Callable[[int], float],
+        measure_device: Callable[[], dict[str, float]] = dict,
     ) -> None:
         unknown = [name for name in columns if name not in METRICS_BY_NAME]
         assert not unknown, f"not in oarlock_api.metrics: {unknown}"  # noqa: S101  # a defect of ours
         self._record, self._log, self._columns, self._length = record, log, columns, length
-        self._learning_rate = learning_rate
+        self._learning_rate, self._measure_device = learning_rate, measure_device
         self._metrics: dict[str, float] = {}
         self._warnings: list[str] = []
         self._printed = 0.0
@@ -47,6 +49,10 @@ class Reporter:
             self._log.write(build_line(kind, step, time=time.time(), message=text, **facts))
             self._log.flush()
             print(f"[{step}/{self._length.steps}] {text}", flush=True)  # noqa: T201  # the pod's output
+
+    def introduce(self, *, world_size: int, build: Mapping[str, str]) -> None:
+        """Tell the agent how many processes train, and of what versions this one is made."""
+        self._record.report(world_size=world_size, build=build)
 
     def warn(self, step: int, *warnings: str) -> None:
         """Say what the user should know though training goes on."""
@@ -64,14 +70,17 @@ class Reporter:
             self._log.write(*self._build_step_lines(figures))
             self._metrics |= _mean_columns(self._columns, figures)
         self._metrics["learningRate"] = self._learning_rate(max(0, step - 1))
-        self._metrics |= _describe_pace(verdict, pace)
+        figures_of_pace = {**_describe_pace(verdict, pace), **self._measure_device()}
+        self._metrics |= figures_of_pace
+        self._log.write(build_line("pace", step, figures_of_pace, epoch=self._length.epoch(step), time=time.time()))
+        self.warn(step, *self._log.take_troubles())
         self._publish(step, eta=eta)
         self._log.flush_now_and_then(time.monotonic())
         self._print_progress(step, eta)
 
     def note_validation(self, step: int, metrics: Mapping[str, float], *, seconds: float) -> None:
         """Take up a validation's metrics, by their names in the table."""
-        self._metrics |= metrics
+        self._metrics |= {**metrics, "validationSeconds": seconds}
         if self._log is None:
             return
         epoch = self._length.epoch(step)
@@ -90,7 +99,15 @@ class Reporter:
         self.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
         if result.facts is not None:
             text = f"checkpoint of step {result.step} is safe ({result.durable_seconds:.2f} s, stall {result.stall_seconds:.3f} s)"
-            self.say("checkpoint", step, text, checkpoint=result.facts.to_wire(), finite=result.finite)
+            self.say(
+                "checkpoint",
+                step,
+                text,
+                checkpoint=result.facts.to_wire(),
+                finite=result.finite,
+                checkpointStallSeconds=result.stall_seconds,
+                checkpointDurableSeconds=result.durable_seconds,
+            )
         self.warn(step, *result.warnings)
 
     def note_checkpoints(self, *, latest: CheckpointFacts | None, best: CheckpointFacts | None) -> None:

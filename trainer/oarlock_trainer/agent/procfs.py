@@ -1,13 +1,15 @@
 """What the kernel says about processes, read from /proc. Each reader returns None for a process that is gone."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat, counted from the one after the process name.
-_STATE, _PARENT, _EXIT_STATUS = 0, 1, 49
+_STATE, _PARENT, _START, _EXIT_STATUS = 0, 1, 19, 49
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +32,16 @@ def read_state(pid: int) -> ProcessState | None:
     state = values[_STATE]
     wait_status = int(values[_EXIT_STATUS]) if state == "Z" and len(values) > _EXIT_STATUS else None
     return ProcessState(parent=int(values[_PARENT]), state=state, wait_status=wait_status)
+
+
+def read_age(pid: int) -> float:
+    """Return the seconds since a process began, 0 if it is gone."""
+    try:
+        line = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return 0.0
+    started = int(line.rpartition(")")[2].split()[_START]) / _TICKS
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started)
 
 
 def read_resident_bytes(pid: int) -> int | None:

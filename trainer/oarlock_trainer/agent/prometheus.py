@@ -42,6 +42,12 @@ CHECKPOINT_TIME = Family(
 CHECKPOINT_BYTES = Family(name="checkpoint_bytes", help="Size of the latest checkpoint.")
 NON_FINITE = Family(name="non_finite_metrics", help="Figures that are not finite at present.")
 RETRIES = Family(name="retries_total", help="Times that torchrun was started again in this pod.", type="counter")
+STARTUP = Family(
+    name="startup_phase_seconds",
+    help="What rank 0 spent of its start on, from its process's own start to its first step.",
+)
+WORLD_SIZE = Family(name="world_size", help="Training processes of the attempt, all pods together.")
+BUILD = Family(name="build_info", help="1; what the training process is made of.")
 PHASE = Family(name="phase", help="1 for the phase that the pod is in.")
 RANK_RSS = Family(name="rank_rss_bytes", help="Resident memory of a training process.")
 RANK_STEP = Family(name="rank_step", help="Step that a training process is at.")
@@ -60,6 +66,9 @@ AGENT_FAMILIES = (
     CHECKPOINT_BYTES,
     NON_FINITE,
     RETRIES,
+    STARTUP,
+    WORLD_SIZE,
+    BUILD,
     PHASE,
     RANK_RSS,
     RANK_STEP,
@@ -92,6 +101,11 @@ def _render_agent(snapshot: Snapshot) -> Iterator[str]:
 def _list_samples(family: Family, snapshot: Snapshot) -> Iterator[tuple[Labels, float]]:
     if family is PHASE:
         yield from (((("phase", phase.value),), float(phase is snapshot.phase)) for phase in PodPhase)
+    elif family is STARTUP:
+        seconds = snapshot.progress.record("startup_seconds") or {}
+        yield from (((("phase", str(phase)),), float(took)) for phase, took in seconds.items() if _is_number(took))
+    elif family is BUILD and (build := snapshot.progress.record("build")):
+        yield tuple((str(name), str(value)) for name, value in sorted(build.items())), 1.0
     elif family in (RANK_RSS, RANK_STEP, RANK_PROGRESS):
         yield from _list_rank_samples(family, snapshot)
     elif (value := _collect_pod_values(snapshot).get(family.name)) is not None:
@@ -124,7 +138,12 @@ def _collect_pod_values(snapshot: Snapshot) -> dict[str, float | None]:
         CHECKPOINT_BYTES.name: checkpoint.get("bytes"),
         NON_FINITE.name: len(progress.non_finite),
         RETRIES.name: snapshot.retries,
+        WORLD_SIZE.name: progress.number("world_size", math.nan),
     }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _render(name: str, description: str, kind: str, samples: list[tuple[Labels, float]]) -> Iterator[str]:
