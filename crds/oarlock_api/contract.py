@@ -17,7 +17,8 @@ CONTRACT_VERSION = 1
 
 CONTRACT_VERSION_ENV = "OARLOCK_CONTRACT_VERSION"
 RUN_ENV = "OARLOCK_RUN"
-"""The pod's part of the frozen run, as JSON: `oarlock_api.run.WorkerRun` for workers, `ImportRun` for imports. At most 32 KiB."""
+"""The pod's part of the frozen run, as JSON: `oarlock_api.run.WorkerRun` or `ScriptRun` for workers, `ImportRun` for imports.
+At most 32 KiB. With a `command` in it, torchrun runs that instead of Oarlock's trainer."""
 JOB_UID_ENV = "OARLOCK_JOB_UID"
 """UID of the TrainingJob, or of the Dataset for an import."""
 RUN_HASH_ENV = "OARLOCK_RUN_HASH"
@@ -46,9 +47,21 @@ SOURCE_DIR_ENV = "OARLOCK_SOURCE_DIR"
 """Folder on the mounted source volume from which an import reads; unset for other sources."""
 SCRATCH_DIR_ENV = "OARLOCK_SCRATCH_DIR"
 """Writable folder of the pod, gone with it: rank records, compile caches."""
+CODE_DIR_ENV = "OARLOCK_CODE_DIR"
+"""Folder with the user's own Python files; the agent puts it on the path of Python. Unset: there are none."""
 
-PATH_ENVS = (TERMINATION_LOG_ENV, DATA_DIR_ENV, RUN_DIR_ENV, SOURCE_DIR_ENV, SCRATCH_DIR_ENV)
+PATH_ENVS = (TERMINATION_LOG_ENV, DATA_DIR_ENV, RUN_DIR_ENV, SOURCE_DIR_ENV, SCRATCH_DIR_ENV, CODE_DIR_ENV)
 """Variables whose values are paths inside the pod: a node without containers translates them through the mounts."""
+
+# Variables for the program of a script. The operator sets the seed, the agent the rest, anew for each start of torchrun.
+
+SEED_ENV = "OARLOCK_SEED"
+CHECKPOINT_DIR_ENV = "OARLOCK_CHECKPOINT_DIR"
+"""Folder on the checkpoint volume that is the program's own, kept between attempts; there when it starts."""
+RESUME_FROM_ENV = "OARLOCK_RESUME_FROM"
+"""The same folder, if the program was started before and has left something there; else unset."""
+PROGRESS_FILE_ENV = "OARLOCK_PROGRESS_FILE"
+"""File to which rank 0 may append a line of JSON now and then; docs/scripts.md says what is in it. A new one for each start."""
 
 # Where things are in a pod, and on a volume.
 
@@ -56,6 +69,11 @@ DATA_MOUNT = "/oarlock/data"
 RUNS_MOUNT = "/oarlock/runs"
 SOURCE_MOUNT = "/oarlock/source"
 SCRATCH_MOUNT = "/oarlock/scratch"
+CODE_MOUNT = "/oarlock/code"
+AGENT_MOUNT = "/oarlock/agent"
+"""The agent in an image that lacks it; Python runs the folder."""
+PROGRAM_FOLDER = "program"
+"""Folder below the job's own on the volume that belongs to the program of a script."""
 TERMINATION_LOG = "/dev/termination-log"
 DEFAULT_STATUS_PORT = 8470
 RENDEZVOUS_PORT = 29400
@@ -71,6 +89,8 @@ MAX_FAILURE_BYTES = 1000
 
 AGENT_MODULE = "oarlock_trainer.agent"
 """Run as `python -m <module> train` or `python -m <module> import`: process 1 of every pod."""
+AGENT_COPY_MODULE = "oarlock_trainer.agent.copying"
+"""Run as `python -m <module> FOLDER`: copies the agent to where an image without it can run it."""
 TRAINER_MODULE = "oarlock_trainer"
 IMPORTER_MODULE = "oarlock_trainer.importing"
 

@@ -14,7 +14,7 @@ from oarlock_api.wire import WireModel
 SCHEMA_HASH_ANNOTATION = "oarlock.dev/schema-hash"
 """By it the operator recognises a CRD that is older than itself, in which fields of the status would be lost silently."""
 
-_FROZEN_FIELDS = ("dataset", "model", "recipe", "script", "workers", "checkpoints")
+_FROZEN_FIELDS = ("dataset", "model", "recipe", "script", "code", "workers", "checkpoints")
 
 
 def dataset_crd() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from oarlock_api.run import (
     Run,
     RunCheckpoints,
     RunDataset,
+    RunScript,
     RunWorkers,
     content_hash,
 )
@@ -26,7 +27,7 @@ from oarlock_api.v1alpha1.recipe import (
     Recipe,
 )
 from oarlock_api.v1alpha1.status import DatasetStatus
-from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model, TrainingJobSpec, Workers
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model, Script, TrainingJobSpec
 from oarlock_api.v1alpha1.volumes import AccessMode, VolumeSpec
 from oarlock_api.zoo import BUILT_IN_MODELS
 
@@ -73,7 +74,7 @@ def resolve(
     *,
     name: str,
     generation: int,
-    dataset: ReadyDataset,
+    dataset: ReadyDataset | None,
     defaults: Defaults,
     checkpoint_claim: str = "",
     claim_access_modes: Mapping[str, Sequence[str]] | None = None,
@@ -84,7 +85,7 @@ def resolve(
         spec: a valid spec.
         name: the job's name.
         generation: generation of the spec.
-        dataset: the Dataset that it names, Ready.
+        dataset: the Dataset that it names, Ready; None if it names none.
         defaults: what the administrator decides.
         checkpoint_claim: name of the claim to create if the job names none; by default `<name>-checkpoints`.
         claim_access_modes: access modes of existing claims, by name, as far as known.
@@ -92,22 +93,38 @@ def resolve(
     Raises:
         UnresolvableError: with everything that does not fit.
     """
-    workers = _resolve_workers(spec.workers, defaults)
-    recipe = _resolve_recipe(spec.recipe, train_samples=dataset.status.counts.get("train", 0), workers=workers)
-    run_dataset = _describe_dataset(dataset)
+    workers = _resolve_workers(spec, defaults)
+    run_dataset = _describe_dataset(dataset) if dataset else None
+    recipe = (
+        _resolve_recipe(spec.recipe, train_samples=run_dataset.train_samples, workers=workers) if run_dataset else None
+    )
     checkpoints = _resolve_checkpoints(
         spec, claim=checkpoint_claim or f"{name}-checkpoints", nodes=workers.most_nodes, defaults=defaults
     )
     findings = [
-        *_find_data_misfits(spec, run_dataset),
-        *_find_batch_misfits(recipe, run_dataset, workers),
+        *(_find_data_misfits(spec, run_dataset) if run_dataset else ()),
+        *(_find_batch_misfits(recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
         *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
     ]
     if findings:
         raise UnresolvableError(findings)
-    return _freeze(
-        spec, generation=generation, dataset=run_dataset, recipe=recipe, workers=workers, checkpoints=checkpoints
+    frozen = Run(
+        contract_version=CONTRACT_VERSION,
+        hash="",
+        training_hash="",
+        generation=generation,
+        accepted=accepted_part(spec),
+        dataset=run_dataset,
+        code=spec.code,
+        steps=0,
+        steps_per_epoch=0,
+        workers=workers,
+        checkpoints=checkpoints,
     )
+    if spec.script is not None:
+        return _hash(_freeze_script(frozen, spec.script, defaults))
+    assert run_dataset is not None and recipe is not None  # noqa: S101, PT018  # a rule: a model has a data set
+    return _hash(_freeze_model(frozen, spec.model or Model(), recipe, run_dataset))
 
 
 def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
@@ -156,7 +173,8 @@ def first_difference(path: str, before: Any, after: Any) -> Finding | None:
     )
 
 
-def _resolve_workers(workers: Workers, defaults: Defaults) -> RunWorkers:
+def _resolve_workers(spec: TrainingJobSpec, defaults: Defaults) -> RunWorkers:
+    workers = spec.workers
     asked = workers.gpus_per_node
     gpus = asked if asked is not None else 0 if workers.processes_per_node else defaults.gpus_per_node
     processes = gpus or workers.processes_per_node or 1
@@ -170,7 +188,7 @@ def _resolve_workers(workers: Workers, defaults: Defaults) -> RunWorkers:
         gpu_resource=workers.gpu_resource,
         cpu=(resources and resources.cpu) or float(gpus * _CPUS_PER_GPU or processes),
         memory=(resources and resources.memory) or f"{gpus * _GIB_PER_GPU or processes * _GIB_PER_CPU_PROCESS}Gi",
-        image=(template and template.image) or defaults.image,
+        image=(spec.script and spec.script.image) or (template and template.image) or defaults.image,
         status_port=defaults.status_port,
         user=defaults.pod_user,
         pod_template=template,
@@ -240,7 +258,7 @@ def _resolve_checkpoints(spec: TrainingJobSpec, *, claim: str, nodes: int, defau
 
 
 def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[Finding]:
-    wanted = spec.dataset.version
+    wanted = spec.dataset.version if spec.dataset else None
     if wanted and wanted != dataset.version:
         yield Finding(
             path="spec.dataset.version",
@@ -248,7 +266,7 @@ def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[F
             found=wanted,
             remedy="drop version, or import the data that you mean",
         )
-    if dataset.train_samples < 1 or dataset.validation_samples < 1:
+    if spec.model and (dataset.train_samples < 1 or dataset.validation_samples < 1):
         yield Finding(
             path="spec.dataset.name",
             rule="must name a Dataset with training and validation samples",
@@ -298,12 +316,12 @@ def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers
 
 
 def _find_volume_misfits(
-    spec: TrainingJobSpec, dataset: RunDataset, workers: RunWorkers, access_modes: Mapping[str, Sequence[str]]
+    spec: TrainingJobSpec, dataset: RunDataset | None, workers: RunWorkers, access_modes: Mapping[str, Sequence[str]]
 ) -> Iterator[Finding]:
     if workers.most_nodes <= 1:
         return
     shared = {AccessMode.READ_WRITE_MANY, AccessMode.READ_ONLY_MANY}
-    data_modes = access_modes.get(dataset.claim)
+    data_modes = access_modes.get(dataset.claim) if dataset else None
     if data_modes is not None and not shared & set(data_modes):
         yield Finding(
             path="spec.workers.elastic.maxNodes" if workers.elastic else "spec.workers.nodes",
@@ -322,38 +340,38 @@ def _find_volume_misfits(
         )
 
 
-def _freeze(
-    spec: TrainingJobSpec,
-    *,
-    generation: int,
-    dataset: RunDataset,
-    recipe: Recipe,
-    workers: RunWorkers,
-    checkpoints: RunCheckpoints,
-) -> Run:
+def _freeze_model(frozen: Run, model: Model, recipe: Recipe, dataset: RunDataset) -> Run:
     batch_size = recipe.batch_size or 1
     steps_per_epoch = dataset.train_samples / batch_size
-    steps = recipe.max_steps or max(1, math.ceil((recipe.epochs or DEFAULT_EPOCHS) * steps_per_epoch))
-    model = spec.model or Model()
     training = {
         "data": dataset.version,
         "model": model.to_wire(),
         "recipe": {key: value for key, value in recipe.to_wire().items() if key not in NOT_IN_TRAINING_HASH},
     }
-    run = Run(
-        contract_version=CONTRACT_VERSION,
-        hash="",
-        training_hash=content_hash(training),
-        generation=generation,
-        accepted=accepted_part(spec),
-        dataset=dataset,
-        model=model,
-        recipe=recipe,
-        steps=steps,
-        steps_per_epoch=steps_per_epoch,
-        workers=workers,
-        checkpoints=checkpoints,
+    return frozen.model_copy(
+        update={
+            "training_hash": content_hash(training),
+            "model": model,
+            "recipe": recipe,
+            "steps": recipe.max_steps or max(1, math.ceil((recipe.epochs or DEFAULT_EPOCHS) * steps_per_epoch)),
+            "steps_per_epoch": steps_per_epoch,
+        }
     )
+
+
+def _freeze_script(frozen: Run, script: Script, defaults: Defaults) -> Run:
+    """Return the run of a script: an image of the user's own gets the agent from the trainer image."""
+    own_image = frozen.workers.image != defaults.image
+    program = RunScript(command=script.command, seed=script.seed, agent_image=defaults.image if own_image else None)
+    training = {
+        "data": frozen.dataset.version if frozen.dataset else "",
+        "command": script.command,
+        "seed": script.seed,
+    }
+    return frozen.model_copy(update={"training_hash": content_hash(training), "script": program})
+
+
+def _hash(run: Run) -> Run:
     # An edit of what may change at any time makes another generation of the spec, and the same run.
     resolved = {key: value for key, value in run.to_wire().items() if key not in {"hash", "generation"}}
     return run.model_copy(update={"hash": content_hash(resolved)})

@@ -10,6 +10,7 @@ from typing import Any
 from oarlock_api.findings import Finding
 from oarlock_api.pod_template_rules import build_pod_template_rules
 from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
+from oarlock_api.script_rules import SCRIPT_RULES
 
 __all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
 
@@ -149,6 +150,7 @@ DATASET_RULES: tuple[Rule, ...] = (
 
 TRAINING_JOB_RULES: tuple[Rule, ...] = (
     require_exactly_one("spec", "model", "script"),
+    *SCRIPT_RULES,
     require_exactly_one("spec.model", "name", "torchvision", "timm", "python"),
     require_exactly_one("spec.model.initFrom", "job", "path"),
     Rule(

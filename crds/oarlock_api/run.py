@@ -13,7 +13,7 @@ from pydantic import Field
 from oarlock_api.v1alpha1.dataset import DatasetSpec, Task
 from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.recipe import Recipe
-from oarlock_api.v1alpha1.training_job import CheckpointInterval, Elastic, KeepBest, Model
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, Code, Elastic, KeepBest, Model
 from oarlock_api.v1alpha1.volumes import RetainPolicy
 from oarlock_api.wire import OpenModel
 
@@ -103,6 +103,17 @@ class RunCheckpoints(OpenModel):
     """What becomes of it."""
 
 
+class RunScript(OpenModel):
+    """The program of the run."""
+
+    command: list[str]
+    """Program and arguments."""
+    seed: int = 0
+    """Its seed."""
+    agent_image: str | None = None
+    """Image from which the pods copy the agent, process 1 of them. Absent: their own image has it."""
+
+
 class Run(OpenModel):
     """Everything that a job resolved to when it was accepted."""
 
@@ -116,16 +127,20 @@ class Run(OpenModel):
     """Generation of the job's spec that was accepted."""
     accepted: dict[str, Any] = Field(default_factory=dict)
     """The part of the spec that is frozen, as it was accepted."""
-    dataset: RunDataset
-    """The data."""
-    model: Model
-    """The model."""
-    recipe: Recipe
-    """The recipe, with every field filled in that has a meaning here."""
-    steps: Annotated[int, Field(ge=1)]
-    """Optimizer steps of the whole run."""
+    dataset: RunDataset | None = None
+    """The data. Absent: the program of a script brings its own."""
+    model: Model | None = None
+    """The model. Absent: the run is a script."""
+    recipe: Recipe | None = None
+    """The recipe, with every field filled in that has a meaning here. Absent: the run is a script."""
+    script: RunScript | None = None
+    """The program, instead of model and recipe."""
+    code: Code | None = None
+    """The user's own Python files."""
+    steps: Annotated[int, Field(ge=0)]
+    """Optimizer steps of the whole run; 0: of a script, which says it itself, or nobody knows."""
     steps_per_epoch: float
-    """Optimizer steps of one epoch; not a whole number as a rule, since a batch may straddle two epochs."""
+    """Optimizer steps of one epoch; not a whole number as a rule, since a batch may straddle two epochs. 0: of a script."""
     workers: RunWorkers
     """The pods."""
     checkpoints: RunCheckpoints
@@ -163,6 +178,29 @@ class WorkerRun(OpenModel):
     """By which metric the best is kept."""
 
 
+class ScriptRun(OpenModel):
+    """What `oarlock_trainer.session` needs of the run of a script: the value of OARLOCK_RUN in its pods."""
+
+    training_hash: str = ""
+    """Hash of data set version, command and seed."""
+    dataset_version: str = ""
+    """Version that `dataset.json` must name; empty: there is no Dataset."""
+    command: list[str] = Field(default_factory=list)
+    """Program and arguments."""
+    seed: int = 0
+    """Its seed."""
+    steps: int = 0
+    """Steps of the whole run, once the program has said it."""
+    gpu: bool = False
+    """Whether the processes have GPUs."""
+    checkpoint_every: CheckpointInterval
+    """How often to checkpoint: whichever comes first."""
+    keep: int
+    """How many of the latest checkpoints are kept."""
+    keep_best: KeepBest
+    """By which metric the best is kept."""
+
+
 class ImportRun(OpenModel):
     """What an import needs: the value of OARLOCK_RUN in import pods."""
 
@@ -180,8 +218,10 @@ def content_hash(wire: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def build_worker_run(run: Run) -> WorkerRun:
+def build_worker_run(run: Run) -> WorkerRun | ScriptRun:
     """Return the part of the run that its training processes need."""
+    if run.dataset is None or run.model is None or run.recipe is None:
+        return _build_script_run(run)
     return WorkerRun(
         training_hash=run.training_hash,
         dataset_version=run.dataset.version,
@@ -192,6 +232,20 @@ def build_worker_run(run: Run) -> WorkerRun:
         model=run.model,
         recipe=run.recipe,
         steps=run.steps,
+        gpu=run.workers.gpus_per_node > 0,
+        checkpoint_every=run.checkpoints.every,
+        keep=run.checkpoints.keep,
+        keep_best=run.checkpoints.keep_best,
+    )
+
+
+def _build_script_run(run: Run) -> ScriptRun:
+    script = run.script or RunScript(command=[])
+    return ScriptRun(
+        training_hash=run.training_hash,
+        dataset_version=run.dataset.version if run.dataset else "",
+        command=script.command,
+        seed=script.seed,
         gpu=run.workers.gpus_per_node > 0,
         checkpoint_every=run.checkpoints.every,
         keep=run.checkpoints.keep,

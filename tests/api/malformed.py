@@ -15,7 +15,8 @@ def dataset(**changes: Any) -> dict[str, Any]:
 
 
 BAD_JOBS: list[tuple[dict[str, Any], str, str]] = [
-    ({}, "spec.dataset", "is required: add it"),
+    ({}, "spec", "must have exactly one of model, script"),
+    ({"model": {"name": "lenet"}}, "spec", "must have a dataset for a model"),
     (job(dataset={}), "spec.dataset.name", "is required"),
     (job(dataset={"name": 7}), "spec.dataset.name", "must be a text, got 7: put it in quotes"),
     (job(dataset={"name": "Digits"}), "spec.dataset.name", "must match"),

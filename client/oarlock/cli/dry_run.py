@@ -19,7 +19,7 @@ _FEW, _MANY = 1_000, 1_000_000
 """Samples of two imagined data sets: what differs between them depends on the data."""
 _SIDE = 64
 _CLASSES = 10
-_SHOWN = ("model", "recipe", "steps", "stepsPerEpoch", "workers", "checkpoints")
+_SHOWN = ("model", "recipe", "script", "code", "steps", "stepsPerEpoch", "workers", "checkpoints")
 _MACHINERY = frozenset(
     {"image", "statusPort", "gpuResource", "created", "size", "storageClass", "accessModes", "retain"}
 )
@@ -72,13 +72,15 @@ def resolve_job(
     )
 
 
-def _resolve(manifest: Manifest, spec: TrainingJobSpec, dataset: ReadyDataset, machine: Machine) -> Run:
+def _resolve(manifest: Manifest, spec: TrainingJobSpec, dataset: ReadyDataset | None, machine: Machine) -> Run:
     defaults = Defaults(image=IMAGE, gpus_per_node=len(machine.gpus))
     return resolve(spec, name=manifest.name, generation=1, dataset=dataset, defaults=defaults)
 
 
-def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset:
-    """Return a data set that fits every job, with so many samples to train on."""
+def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset | None:
+    """Return a data set that fits every job, with so many samples to train on; None for a job without one."""
+    if spec.dataset is None:
+        return None
     samples = max(count, spec.recipe.batch_size or 1)
     status = DatasetStatus(
         version=spec.dataset.version or "0",
@@ -92,7 +94,7 @@ def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset:
 def _show(run: Run) -> dict[str, Any]:
     """Return the parts of a run that mean something to its user."""
     wire = run.to_wire()
-    return {key: _without_machinery(wire[key]) for key in _SHOWN}
+    return {key: _without_machinery(wire[key]) for key in _SHOWN if key in wire}
 
 
 def _without_machinery(value: Any) -> Any:

@@ -57,6 +57,6 @@ def _describe_missing(manifest: Manifest, need: Key) -> Problem:
 def _list_needs(manifest: Manifest) -> list[Key]:
     spec = manifest.body["spec"]
     if manifest.kind == "TrainingJob":
-        return [("Dataset", manifest.namespace, spec["dataset"]["name"])]
+        return [("Dataset", manifest.namespace, spec["dataset"]["name"])] if "dataset" in spec else []
     volume = spec.get("source", {}).get("volume") if manifest.kind == "Dataset" else None
     return [("PersistentVolumeClaim", manifest.namespace, volume["claim"])] if volume else []

@@ -7,7 +7,13 @@ from pydantic import Field
 
 from oarlock_api.v1alpha1.pod_template import PodTemplate, Resources
 from oarlock_api.v1alpha1.recipe import Count, RankableMetric, Recipe
-from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH, OBJECT_NAME_PATTERN, RelativePath, ShortText
+from oarlock_api.v1alpha1.values import (
+    OBJECT_NAME_MAX_LENGTH,
+    OBJECT_NAME_PATTERN,
+    ObjectName,
+    RelativePath,
+    ShortText,
+)
 from oarlock_api.v1alpha1.volumes import VolumeSpec
 from oarlock_api.wire import WireModel
 
@@ -158,8 +164,9 @@ class RunPolicy(WireModel):
     """New attempts after failures that count, before the job is Failed."""
     startup_deadline_seconds: Seconds = 600
     """Seconds from the creation of the pods to the first step."""
-    progress_deadline_seconds: Seconds = 600
-    """Seconds without a step, a batch of validation or a byte of a checkpoint after which a rank counts as hung."""
+    progress_deadline_seconds: Seconds | None = None
+    """Seconds without a step, a batch of validation or a byte of a checkpoint after which a rank counts as hung. Absent: 600
+    with a model; never with a script, whose steps may take any time. A script that reports no progress is never hung."""
     grace_period_seconds: Annotated[int, Field(ge=5, le=86_400)] = 120
     """Seconds that the pods get to checkpoint when they are asked to stop."""
     active_deadline_seconds: Seconds | None = None
@@ -178,26 +185,38 @@ class RunPolicy(WireModel):
     hands gangs over to that. Absent: Oarlock's own queue does, or Volcano's default one."""
 
 
+class Code(WireModel):
+    """Python files of your own, without an image of your own: the pods find them in OARLOCK_CODE_DIR and on Python's path."""
+
+    config_map: ObjectName
+    """A ConfigMap in the same namespace whose keys are file names. Every attempt takes what is in it when its pods start."""
+
+
 class Script(WireModel):
     """Any torchrun program, instead of a model and a recipe."""
 
     command: Annotated[list[ShortText], Field(min_length=1, max_length=256)]
-    """Program and arguments, run by torchrun."""
+    """Program and arguments, run by torchrun in every process: train.py --flag, from `code` or the image; -m and a module; or
+    any other program."""
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Image that holds the program. Absent: the trainer image."""
+    """Image that holds the program, with Python 3.11 or newer and torch. Absent: the trainer image."""
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    """Seed that the program finds in OARLOCK_SEED."""
 
 
 class TrainingJobSpec(WireModel):
     """A model to train on a Dataset."""
 
-    dataset: DatasetReference
-    """The Dataset to train on."""
+    dataset: DatasetReference | None = None
+    """The Dataset to train on. A script may have none."""
     model: Model | None = None
     """The model."""
     recipe: Recipe = Recipe()
     """How it is trained."""
     script: Script | None = None
     """Any torchrun program, instead of a model and a recipe."""
+    code: Code | None = None
+    """Python files of your own: the module of `model.python`, or the program of `script`."""
     workers: Workers = Workers()
     """The pods that train."""
     checkpoints: Checkpoints = Checkpoints()

@@ -6,6 +6,7 @@ from oarlock_api.run import Run
 from oarlock_api.v1alpha1.training_job import RunPolicy
 from oarlock_operator import names
 from oarlock_operator.manifests.metadata import Manifest, Owner
+from oarlock_operator.manifests.scripts import build_agent_command
 from oarlock_operator.manifests.workers import build_worker_pod
 
 _GRACE_SECONDS = 5
@@ -31,8 +32,8 @@ def build_scout_pod(
         **worker,
         "metadata": {**metadata, "labels": labels},
         "spec": {
-            **{key: value for key, value in spec.items() if key not in ("hostname", "subdomain")},
+            **{key: value for key, value in spec.items() if key not in ("hostname", "subdomain", "initContainers")},
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
-            "containers": [{**container, "command": ["python", "-c", _WAIT_FOR_SIGTERM]}],
+            "containers": [{**container, "command": [build_agent_command(run)[0], "-c", _WAIT_FOR_SIGTERM]}],
         },
     }

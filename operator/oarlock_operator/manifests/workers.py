@@ -25,6 +25,14 @@ from oarlock_operator.manifests.pod_groups import (
 )
 from oarlock_operator.manifests.queues import build_queue_annotations, build_queue_labels
 from oarlock_operator.manifests.resources import build_resources, whole_cpus
+from oarlock_operator.manifests.scripts import (
+    build_agent_command,
+    build_agent_copy,
+    build_code_mounts,
+    build_code_variables,
+    build_code_volumes,
+    choose_progress_deadline,
+)
 from oarlock_operator.manifests.security import WITHOUT_GPUS, build_container_security, build_pod_security
 from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
 
@@ -80,8 +88,9 @@ def build_worker_pod(
             "securityContext": build_pod_security(run.workers.user),
             **build_placement(template, excluded=excluded, preferred=preferred),
             **build_scheduler_name(scheduler),
+            **build_agent_copy(run, template),
             "containers": [_build_container(run, template, mounts=mounts, variables=variables)],
-            "volumes": build_volumes(mounts, template),
+            "volumes": [*build_volumes(mounts, template), *build_code_volumes(run)],
         },
     }
 
@@ -128,7 +137,7 @@ def _build_container(
     return {
         "name": names.TRAINER_CONTAINER,
         **build_image(workers.image, template),
-        "command": ["python", "-m", contract.AGENT_MODULE, "train"],
+        "command": build_agent_command(run),
         "env": build_environment(variables, template),
         "ports": [{"name": "status", "containerPort": workers.status_port, "protocol": "TCP"}],
         "resources": build_resources(
@@ -137,13 +146,13 @@ def _build_container(
         "securityContext": build_container_security(),
         "terminationMessagePath": contract.TERMINATION_LOG,
         "terminationMessagePolicy": "File",
-        "volumeMounts": build_volume_mounts(mounts, template),
+        "volumeMounts": [*build_volume_mounts(mounts, template), *build_code_mounts(run)],
     }
 
 
 def _build_mounts(run: Run) -> list[ClaimMount]:
     return [
-        ClaimMount(claim=run.dataset.claim, path=contract.DATA_MOUNT, read_only=True),
+        *([ClaimMount(claim=run.dataset.claim, path=contract.DATA_MOUNT, read_only=True)] if run.dataset else ()),
         ClaimMount(claim=run.checkpoints.claim, path=contract.RUNS_MOUNT, read_only=False),
     ]
 
@@ -176,11 +185,12 @@ def _build_variables(
         contract.RENDEZVOUS_ENDPOINT_ENV: endpoint,
         contract.RENDEZVOUS_ID_ENV: names.rendezvous_id(owner.uid, attempt=attempt),
         contract.JOIN_TIMEOUT_SECONDS_ENV: str(max(1, int(policy.startup_deadline_seconds * JOIN_SHARE))),
-        contract.PROGRESS_DEADLINE_SECONDS_ENV: str(policy.progress_deadline_seconds),
+        contract.PROGRESS_DEADLINE_SECONDS_ENV: str(choose_progress_deadline(policy, run)),
         contract.GRACE_PERIOD_SECONDS_ENV: str(policy.grace_period_seconds),
         contract.STATUS_PORT_ENV: str(workers.status_port),
         contract.TERMINATION_LOG_ENV: contract.TERMINATION_LOG,
-        contract.DATA_DIR_ENV: f"{contract.DATA_MOUNT}/{run.dataset.path}",
+        **({contract.DATA_DIR_ENV: f"{contract.DATA_MOUNT}/{run.dataset.path}"} if run.dataset else {}),
+        **build_code_variables(run),
         contract.RUN_DIR_ENV: f"{contract.RUNS_MOUNT}/{owner.uid}",
         contract.SCRATCH_DIR_ENV: contract.SCRATCH_MOUNT,
         "HOME": contract.SCRATCH_MOUNT,

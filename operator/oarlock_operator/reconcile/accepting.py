@@ -16,7 +16,7 @@ from oarlock_operator.policy.claims import is_leaving
 from oarlock_operator.reconcile.earlier_runs import find_attempt
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
-from oarlock_operator.reconcile.permitted import find_refused_template
+from oarlock_operator.reconcile.permitted import find_refused_parts
 from oarlock_operator.reconcile.steps import JobStep
 
 
@@ -28,13 +28,14 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     """
     if job.spec is None:
         return job, refuse(job.findings)
-    if refused := tuple(find_refused_template(job.spec.workers.pod_template, settings=job.settings)):
+    if refused := tuple(find_refused_parts(job.spec, settings=job.settings)):
         return job, refuse(refused)
     if job.policy.suspend:
         return job, _hold_unstarted(job)
     dataset = job.observed.dataset
-    wait = _wait_for_data(job.spec, dataset)
-    if wait or dataset is None:
+    if job.spec.dataset is None:
+        dataset = None
+    elif wait := _wait_for_data(job.spec.dataset.name, dataset):
         return job, wait
     try:
         run = _freeze(job, job.spec, dataset)
@@ -61,8 +62,7 @@ def _hold_unstarted(job: JobView) -> JobStep:
     )
 
 
-def _wait_for_data(spec: TrainingJobSpec, dataset: ObservedDataset | None) -> JobStep | None:
-    name = spec.dataset.name
+def _wait_for_data(name: str, dataset: ObservedDataset | None) -> JobStep | None:
     if dataset is None:
         return _wait(
             "DatasetMissing", f"there is no Dataset {name} in this namespace. Apply it, or correct dataset.name"
@@ -81,15 +81,13 @@ def _wait(reason: str, message: str) -> JobStep:
     return JobStep(phase=JobPhase.WAITING_FOR_DATA, reason=reason, message=message)
 
 
-def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset) -> Run:
+def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset | None) -> Run:
     settings = job.settings
     run = resolve(
         spec,
         name=job.owner.name,
         generation=job.observed.object.generation,
-        dataset=ReadyDataset(
-            name=dataset.object.name, uid=dataset.object.uid, task=_read_task(dataset), status=dataset.status
-        ),
+        dataset=_describe(dataset) if dataset else None,
         defaults=Defaults(
             image=settings.trainer_image,
             gpus_per_node=settings.default_gpus_per_node,
@@ -104,6 +102,12 @@ def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset) -> Ru
     if findings:
         raise InvalidError(findings)
     return run
+
+
+def _describe(dataset: ObservedDataset) -> ReadyDataset:
+    return ReadyDataset(
+        name=dataset.object.name, uid=dataset.object.uid, task=_read_task(dataset), status=dataset.status
+    )
 
 
 def _read_access_modes(job: JobView) -> dict[str, Sequence[str]]:

@@ -72,7 +72,8 @@ def describe_hazards(job: JobView, step: JobStep) -> Iterator[Aspect]:
 def _describe_claims(job: JobView) -> Iterator[Aspect]:
     if job.run is None:
         return
-    needed = dict.fromkeys((job.run.dataset.claim, job.run.checkpoints.claim))
+    data = [job.run.dataset.claim] if job.run.dataset else []
+    needed = dict.fromkeys((*data, job.run.checkpoints.claim))
     troubled = [claim for name in needed if (claim := job.observed.claims.get(name)) and _is_troubled(claim)]
     if troubled:
         reason = "ClaimLost" if troubled[0].phase == "Lost" else "ClaimTerminating"

@@ -45,8 +45,10 @@ def _describe_validity(job: JobView, findings: tuple[Finding, ...]) -> Aspect:
 
 def _describe_dataset(job: JobView, step: JobStep) -> Iterator[Aspect]:
     if job.run:
-        data = job.run.dataset
-        yield Aspect(type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}")
+        if data := job.run.dataset:
+            yield Aspect(
+                type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}"
+            )
     elif step.phase is JobPhase.WAITING_FOR_DATA:
         yield Aspect(type="DatasetReady", holds=False, reason=step.reason, message=step.message)
 
