@@ -384,9 +384,11 @@ class DatasetFacts(Record):
     counts: dict[str, int]
     """Samples per split."""
     class_counts: dict[str, list[int]]
-    """Samples per split and class, in the order of `classes`."""
+    """Samples per split and class, in the order of `classes`; of masks pixels, of boxes boxes."""
     sample_shape: list[int]
-    """Height, width, channels."""
+    """Height, width, channels; of texts, their length."""
+    vocabulary_size: int | None = None
+    """Of texts: different numbers that there may be."""
     rejected: int = 0
     first_rejects: list[str] = field(default_factory=list)
     """The first few rejected files, each with its reason."""

@@ -235,6 +235,7 @@ def _describe_dataset(dataset: ReadyDataset) -> RunDataset:
         path=status.path,
         task=dataset.task,
         sample_shape=status.sample_shape,
+        vocabulary_size=status.vocabulary_size,
         class_count=status.class_count,
         train_samples=status.counts.get("train", 0),
         validation_samples=status.counts.get("validation", 0),

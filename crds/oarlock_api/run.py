@@ -39,9 +39,11 @@ class RunDataset(OpenModel):
     task: Task
     """What is learned from it."""
     sample_shape: list[int]
-    """Height, width, channels."""
+    """Height, width, channels; of texts, their length."""
+    vocabulary_size: int | None = None
+    """Of texts: different numbers that there may be."""
     class_count: int
-    """Number of classes."""
+    """Number of classes; 0 where there are none."""
     train_samples: int
     """Training samples."""
     validation_samples: int
@@ -157,9 +159,11 @@ class WorkerRun(OpenModel):
     task: Task
     """What is learned."""
     sample_shape: list[int]
-    """Height, width, channels."""
+    """Height, width, channels; of texts, their length."""
+    vocabulary_size: int | None = None
+    """Of texts: different numbers that there may be."""
     class_count: int
-    """Number of classes."""
+    """Number of classes; 0 where there are none."""
     train_samples: int
     """Training samples."""
     model: Model
@@ -227,6 +231,7 @@ def build_worker_run(run: Run) -> WorkerRun | ScriptRun:
         dataset_version=run.dataset.version,
         task=run.dataset.task,
         sample_shape=run.dataset.sample_shape,
+        vocabulary_size=run.dataset.vocabulary_size,
         class_count=run.dataset.class_count,
         train_samples=run.dataset.train_samples,
         model=run.model,

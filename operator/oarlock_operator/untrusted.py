@@ -167,7 +167,7 @@ def _snake(key: str) -> str:
 
 _COUNTERS = (
     *("attempt", "node", "position", "step", "steps", "epoch", "epochs", "eta_seconds", "checkpoint_in_flight"),
-    *("retries", "bytes", "rank", "pid", "rss", "class_count", "rejected"),
+    *("retries", "bytes", "rank", "pid", "rss", "class_count", "vocabulary_size", "rejected"),
 )
 _TIMES = ("phase_since", "time", "since", "due")
 

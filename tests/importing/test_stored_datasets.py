@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from oarlock_api.run import content_hash
 from oarlock_trainer.datasets import StoredDataset, open_dataset, write_dataset
 from oarlock_trainer.datasets.moments import PixelSums
 from oarlock_trainer.datasets.writing import divide_rows
@@ -100,6 +101,24 @@ def test_sums_are_the_same_when_the_images_are_divided(sizes: list[int]) -> None
     assert np.array_equal(summed.mean_image(), whole.mean_image())
 
 
+def test_folder_of_format_1_is_read_as_it_was_when_it_was_written(tmp_path: Path) -> None:
+    manifest = make_dataset(tmp_path).manifest
+    wire = manifest.to_wire()
+    old = {name: value for name, value in wire.items() if name not in {"input", "target", "remarks"}}
+    old |= {"formatVersion": 1, "sampleShape": list(SHAPE), "columns": [{"name": "image", "type": "x", "shape": []}]}
+    (tmp_path / "dataset.json").write_text(json.dumps(old | {"checksum": content_hash(old)}))
+
+    found = open_dataset(tmp_path)
+    found.verify()
+    assert found.manifest == manifest.model_copy(update={"format_version": 1})
+    assert found.split("validation").gather(np.array([6]))[1].tolist() == [0]
+
+
+def test_version_is_that_of_format_1_when_the_samples_are_labelled_images(stored: StoredDataset) -> None:
+    """What format 1 gave these samples; checkpoints name it."""
+    assert stored.manifest.version == "7b513e389d1b4ee3"
+
+
 def test_version_is_the_same_when_the_content_is(tmp_path: Path) -> None:
     first, second = make_dataset(tmp_path / "1"), make_dataset(tmp_path / "2")
     other = make_dataset(tmp_path / "3", count=51)
@@ -175,7 +194,7 @@ def test_gather_refuses_when_a_shard_is_missing(tmp_path: Path) -> None:
         (b"\xff\xfe", DataCorruptError, "it is not text"),
         (b"[]", DataCorruptError, "it is not a JSON object"),
         (b"{}", DataCorruptError, "its checksum is wrong"),
-        (b'{"formatVersion": 2}', DataCorruptError, "is of format 2; this trainer reads up to 1"),
+        (b'{"formatVersion": 3}', DataCorruptError, "is of format 3; this trainer reads up to 2"),
     ],
     ids=["absent", "empty", "binary", "array", "object", "newer"],
 )

@@ -54,7 +54,7 @@ def test_everything_wrong_is_said_at_once(changes: dict[str, str], findings: lis
 
 
 def test_a_shape_that_is_not_that_of_images_is_refused() -> None:
-    run = make_run("abc").to_wire() | {"sampleShape": [28, 28], "steps": 0}
+    run = make_run("abc").to_wire() | {"sampleShape": [28, 0], "steps": 0}
 
-    with pytest.raises(ConfigError, match=r"sampleShape must be height, width, channels.*steps must be at least 1"):
+    with pytest.raises(ConfigError, match=r"sampleShape must be the sizes of a sample.*steps must be at least 1"):
         read_config({**GOOD, "OARLOCK_RUN": json.dumps(run)}, cpus=1)

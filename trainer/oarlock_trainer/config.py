@@ -142,11 +142,11 @@ def _find_misfits(run: WorkerRun, *, processes: int) -> list[str]:
             f"{RUN_ENV} recipe.batchSize must be at least the number of processes ({processes}), got {batch_size}: "
             "raise the batch size or start fewer processes"
         )
-    if len(run.sample_shape) != 3:  # noqa: PLR2004  # height, width, channels
-        findings.append(f"{RUN_ENV} sampleShape must be height, width, channels, got {run.sample_shape}")
+    if not run.sample_shape or min(run.sample_shape) < 1:
+        findings.append(f"{RUN_ENV} sampleShape must be the sizes of a sample, got {run.sample_shape}")
     findings += [
         f"{RUN_ENV} {name} must be at least 1, got {value}"
-        for name, value in (("steps", run.steps), ("trainSamples", run.train_samples), ("classCount", run.class_count))
+        for name, value in (("steps", run.steps), ("trainSamples", run.train_samples))
         if value < 1
     ]
     return findings

@@ -130,6 +130,7 @@ def _open_dataset(config: TrainerConfig) -> StoredDataset:
     facts = (
         ("version", run.dataset_version, found.version),
         ("sample shape", list(run.sample_shape), list(found.sample_shape)),
+        ("vocabulary size", run.vocabulary_size, found.vocabulary.size if found.vocabulary else None),
         ("number of classes", run.class_count, len(found.classes)),
         ("number of training samples", run.train_samples, found.counts.get("train", 0)),
     )
@@ -146,7 +147,7 @@ def _open_data(
     config: TrainerConfig, processes: Processes, dataset: StoredDataset, task: Task, *, on_beat: Callable[[], None]
 ) -> Data:
     run, device = config.run, processes.device
-    row_bytes = int(np.prod(run.sample_shape))
+    row_bytes = dataset.manifest.columns.row_bytes
     open_split = partial(open_samples, device=device, row_bytes=row_bytes, on_beat=on_beat)
     training = open_split(dataset.split("train"), free=free_memory(device))
     order = Order(seed=run.recipe.seed, samples=len(training), batch_size=config.batch_size)

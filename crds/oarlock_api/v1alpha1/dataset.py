@@ -229,11 +229,22 @@ class ImageFormat(WireModel):
     """raw stores decoded pixels, which is the fastest to train from."""
 
 
-class TextFormat(WireModel):
-    """Form of the stored texts."""
+class Tokens(StrEnum):
+    """What a text is divided into."""
 
-    max_length: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Characters kept of each text."""
+    WORDS = "words"
+    CHARACTERS = "characters"
+
+
+class TextFormat(WireModel):
+    """Form of the stored texts: numbers, as many of each text."""
+
+    tokens: Tokens = Tokens.WORDS
+    """words are runs of letters and digits in lower case, and single marks; characters are the bytes of UTF-8."""
+    max_length: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """Tokens kept of each text; shorter ones are filled up. Absent: 256 words or 1024 characters."""
+    vocabulary: Annotated[int, Field(ge=1, le=65534)] | None = None
+    """Words that are told apart: the most frequent ones of the training samples. Absent: 20000. Characters are all told apart."""
 
 
 class TabularFormat(WireModel):

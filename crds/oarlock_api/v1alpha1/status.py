@@ -341,9 +341,11 @@ class DatasetStatus(OpenModel):
     class_count: int = 0
     """Number of classes."""
     class_counts: dict[str, list[int]] = Field(default_factory=dict)
-    """Samples per split and class, in the order of classes; left out where there are many."""
+    """Samples per split and class, in the order of classes; of masks pixels, of boxes boxes; left out where there are many."""
     sample_shape: list[int] = Field(default_factory=list)
-    """Height, width, channels."""
+    """Height, width, channels; of texts, their length."""
+    vocabulary_size: int | None = None
+    """Of texts: different numbers that there may be."""
     rejected: int = 0
     """Files that could not be used."""
     first_rejects: list[str] = Field(default_factory=list)

@@ -119,6 +119,7 @@ def finish(data: DatasetView) -> ImportStep | None:
         "class_count": facts.class_count,
         "class_counts": facts.class_counts,
         "sample_shape": facts.sample_shape,
+        "vocabulary_size": facts.vocabulary_size,
         "rejected": facts.rejected,
         "first_rejects": facts.first_rejects,
         "completion_time": format_time(data.now),

@@ -5,19 +5,19 @@ this code; fields that a newer writer of the same format added are ignored.
 """
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from oarlock_api.run import content_hash
-from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.dataset import Task, Tokens
 from oarlock_api.wire import OpenModel
+from oarlock_trainer.datasets.columns import Column, Columns, choose_columns
 from oarlock_trainer.errors import DataCorruptError, DataMissingError, StorageError
 
-FORMAT_VERSION = 1
-"""Raised when a reader of the version before would misunderstand."""
+FORMAT_VERSION = 2
+"""Raised when a reader of the version before would misunderstand. Version 1 knew labelled images alone."""
 
 MANIFEST_NAME = "dataset.json"
 
@@ -34,7 +34,7 @@ class ShardFacts(OpenModel):
     sha256: str
     """Checksum of the file, as `sha256sum` prints it."""
     content: str
-    """SHA-256 of the labels and pixels alone: the same whichever Arrow version wrote the file."""
+    """SHA-256 of the targets and inputs alone: the same whichever Arrow version wrote the file."""
 
 
 class FileFacts(OpenModel):
@@ -44,6 +44,17 @@ class FileFacts(OpenModel):
     """Name within the data set's folder."""
     sha256: str
     """Checksum of the file."""
+
+
+class VocabularyFacts(OpenModel):
+    """What the numbers of a text mean."""
+
+    tokens: Tokens
+    """What a text is divided into."""
+    size: int
+    """Different numbers that there may be, padding and unknown included."""
+    words: FileFacts | None = None
+    """The words by number, one a line; absent: a number is a byte of UTF-8 and 2."""
 
 
 class Reject(OpenModel):
@@ -65,58 +76,67 @@ class DatasetManifest(OpenModel):
     task: Task
     """What is learned from it."""
     classes: list[str]
-    """Class names; a label is an index into them."""
-    sample_shape: tuple[int, int, int]
-    """Height, width, channels."""
-    columns: list[dict[str, Any]]
-    """The Arrow schema in words: name, type and shape of each column."""
+    """Class names; a label, a pixel of a mask and a box's class are indexes into them."""
+    input: Column
+    """What goes into a model: images [height, width, channels], or texts [length]."""
+    target: Column | None = None
+    """What it is to say about it; absent: the input itself."""
     counts: dict[str, int]
     """Samples per split."""
     class_counts: dict[str, list[int]]
-    """Samples per split and class, in the order of `classes`."""
+    """What there is per split and class, in the order of `classes`: samples; for segmentation pixels, for detection boxes."""
     shards: dict[str, list[ShardFacts]]
     """Files per split, in row order."""
-    mean: list[float]
-    """Mean of each channel over the training split, from 0 to 255."""
-    std: list[float]
+    mean: list[float] = Field(default_factory=list)
+    """Mean of each channel over the images of the training split, from 0 to 255."""
+    std: list[float] = Field(default_factory=list)
     """Standard deviation of each channel over the training split, in the same unit."""
-    mean_image: FileFacts
-    """Mean over the training split, float32 of shape `sample_shape`, as a .npy file."""
+    mean_image: FileFacts | None = None
+    """Mean over the training split, float32 of the input's shape, as a .npy file; absent for texts."""
+    vocabulary: VocabularyFacts | None = None
+    """What the numbers of a text mean; absent for images."""
     rejects: list[Reject] = Field(default_factory=list)
     """Every file of the source that was refused, and why."""
     ignored: dict[str, int] = Field(default_factory=dict)
-    """Files of the source whose names are not those of images, counted by ending."""
+    """Files of the source whose names are not those of samples, counted by ending."""
+    remarks: dict[str, int] = Field(default_factory=dict)
+    """What the import left out or read in another way, counted by what it was."""
     made_from: dict[str, Any] = Field(default_factory=dict)
-    """Source, layout, split and image format of the Dataset that was imported."""
+    """Source, layout, split and format of the Dataset that was imported."""
 
     @property
     def bytes(self) -> int:
         """Size of all shards."""
         return sum(shard.bytes for shards in self.shards.values() for shard in shards)
 
+    @property
+    def columns(self) -> Columns:
+        """What a sample consists of."""
+        return Columns(input=self.input, target=self.target)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of an input: height, width, channels; or the length of a text."""
+        return self.input.shape
+
 
 def compute_version(
-    *, task: Task, classes: list[str], sample_shape: tuple[int, int, int], shards: dict[str, list[ShardFacts]]
+    *,
+    task: Task,
+    classes: list[str],
+    columns: Columns,
+    shards: dict[str, list[ShardFacts]],
+    vocabulary: VocabularyFacts | None = None,
 ) -> str:
-    """Return the hash of the content: classes, shape, and every sample in its order. Pure."""
+    """Return the hash of the content: classes, form, and every sample in its order. Pure."""
     content = {split: [[shard.samples, shard.content] for shard in parts] for split, parts in shards.items()}
-    return content_hash(
-        {
-            "formatVersion": FORMAT_VERSION,
-            "task": task,
-            "classes": classes,
-            "sampleShape": list(sample_shape),
-            "content": content,
-        }
-    )
-
-
-def describe_columns(sample_shape: tuple[int, int, int]) -> list[dict[str, Any]]:
-    """Return the Arrow schema in words."""
-    return [
-        {"name": "image", "type": f"fixed_size_list<uint8>[{math.prod(sample_shape)}]", "shape": list(sample_shape)},
-        {"name": "label", "type": "int32", "shape": []},
-    ]
+    form: dict[str, Any] = {"formatVersion": FORMAT_VERSION, "columns": [part.to_wire() for part in columns.stored]}
+    if vocabulary is not None:
+        form["vocabulary"] = vocabulary.to_wire()
+    if task is Task.IMAGE_CLASSIFICATION:
+        # As format 1 had it, so that the same images stay the same version: checkpoints name it.
+        form = {"formatVersion": 1, "sampleShape": list(columns.input.shape)}
+    return content_hash({**form, "task": task, "classes": classes, "content": content})
 
 
 def render_manifest(manifest: DatasetManifest) -> str:
@@ -160,9 +180,18 @@ def _parse_manifest(path: Path, text: str) -> DatasetManifest:
     if wire.pop("checksum", None) != content_hash(wire):
         raise _corrupt(path, "its checksum is wrong")
     try:
-        return DatasetManifest.from_wire(wire)
-    except ValidationError as error:
-        raise _corrupt(path, f"{error.error_count()} fields are wrong, first {error.errors()[0]['loc']}") from error
+        return DatasetManifest.from_wire(_read_format_1(wire) if found == 1 else wire)
+    except (ValidationError, KeyError, TypeError) as error:
+        fields = (
+            f"{error.error_count()} fields are wrong" if isinstance(error, ValidationError) else f"{error} is wrong"
+        )
+        raise _corrupt(path, fields) from error
+
+
+def _read_format_1(wire: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of labelled images, which format 1 had no names for, as format 2 has it."""
+    columns = choose_columns(Task.IMAGE_CLASSIFICATION, tuple(wire["sampleShape"]))
+    return wire | {column: part.to_wire() for column, part in zip(("input", "target"), columns.stored, strict=True)}
 
 
 def _corrupt(path: Path, finding: str) -> DataCorruptError:

@@ -1,6 +1,6 @@
-"""One Arrow IPC file of images and labels: written in one go, read through a memory map without copying.
+"""One Arrow IPC file of inputs and targets: written in one go, read through a memory map without copying.
 
-The file holds a single uncompressed record batch, so that its pixels are one contiguous array. A file is opened only after its
+The file holds a single uncompressed record batch, so that each column is one contiguous array. A file is opened only after its
 checksum was verified: Arrow's reader trusts the offsets that it finds.
 """
 
@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,33 +16,42 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from oarlock_trainer.datasets.columns import Column, Columns
 from oarlock_trainer.datasets.manifest import ShardFacts
 from oarlock_trainer.errors import DataCorruptError, DataMissingError, StorageError
 
 SHARD_BYTES = 16 * 2**20
-"""Pixels per file at most: many enough files for all cores and for resuming, large enough to be read in sequence."""
+"""Numbers per file at most: many enough files for all cores and for resuming, large enough to be read in sequence."""
 
 _REMEDY = "delete the folder of this data set version and import the Dataset again"
 
 
-def shard_schema(sample_shape: tuple[int, int, int]) -> pa.Schema:
-    """Return the schema of every shard of a data set whose samples are (height, width, channels)."""
-    pixels = pa.list_(pa.uint8(), math.prod(sample_shape))
-    shape = {"shape": json.dumps(list(sample_shape))}
-    return pa.schema([pa.field("image", pixels, metadata=shape), pa.field("label", pa.int32())])
+def shard_schema(columns: Columns) -> pa.Schema:
+    """Return the schema of every shard of a data set with these columns."""
+    return pa.schema([_field(column) for column in columns.stored])
 
 
-def write_shard(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int32]) -> ShardFacts:
-    """Write images [N, H, W, C] and labels [N] as a new file that is on the disk when this returns.
+def _field(column: Column) -> pa.Field:
+    number = pa.from_numpy_dtype(np.dtype(column.dtype))
+    if not column.shape:
+        return pa.field(column.name, number)
+    shape = {"shape": json.dumps(list(column.shape))}
+    return pa.field(column.name, pa.list_(number, math.prod(column.shape)), metadata=shape)
+
+
+def write_shard(path: Path, columns: Columns, inputs: NDArray[Any], targets: NDArray[Any] | None) -> ShardFacts:
+    """Write inputs [N, ...] and targets [N, ...] as a new file that is on the disk when this returns.
 
     Raises:
         OSError: if it cannot be written; what was written so far stays.
+        ValueError: if they do not fit the columns.
     """
-    images, labels = np.ascontiguousarray(images), np.ascontiguousarray(labels, dtype=np.int32)
-    height, width, channels = images.shape[1:]
-    schema = shard_schema((height, width, channels))
-    pixels = pa.FixedSizeListArray.from_arrays(pa.array(images.reshape(-1)), type=schema.field("image").type)
-    batch = pa.record_batch([pixels, pa.array(labels)], schema=schema)
+    given = (inputs,) if columns.target is None or targets is None else (inputs, targets)
+    rows = [column.cast(values) for column, values in zip(columns.stored, given, strict=True)]
+    schema = shard_schema(columns)
+    batch = pa.record_batch(
+        [_to_arrow(values, field) for values, field in zip(rows, schema, strict=True)], schema=schema
+    )
     with path.open("wb") as file:
         hashing = _HashingFile(file)
         with pa.ipc.new_file(pa.PythonFile(hashing, mode="w"), schema) as writer:
@@ -50,17 +60,23 @@ def write_shard(path: Path, images: NDArray[np.uint8], labels: NDArray[np.int32]
         os.fsync(file.fileno())
     return ShardFacts(
         file=path.name,
-        samples=len(images),
+        samples=len(inputs),
         bytes=path.stat().st_size,
         sha256=hashing.digest.hexdigest(),
-        content=hash_content(images, labels),
+        content=hash_content(rows),
     )
 
 
-def hash_content(images: NDArray[np.uint8], labels: NDArray[np.int32]) -> str:
-    """Return the SHA-256 of labels and pixels, in row order, whatever file they are in."""
-    digest = hashlib.sha256(labels.astype("<i4", copy=False).tobytes())
-    digest.update(np.ascontiguousarray(images).data)
+def _to_arrow(values: NDArray[Any], field: pa.Field) -> pa.Array:
+    flat = pa.array(values.reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=field.type) if pa.types.is_fixed_size_list(field.type) else flat
+
+
+def hash_content(rows: Sequence[NDArray[Any]]) -> str:
+    """Return the SHA-256 of the columns' numbers, in row order, the input last, whatever file they are in."""
+    digest = hashlib.sha256()
+    for values in reversed(rows):
+        digest.update(values.astype(values.dtype.newbyteorder("<"), copy=False).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -92,10 +108,8 @@ def verify_shard(folder: Path, facts: ShardFacts) -> None:
         raise DataCorruptError(f"{path} is damaged: its SHA-256 is not the one recorded at import", remedy=_REMEDY)
 
 
-def map_shard(
-    folder: Path, facts: ShardFacts, sample_shape: tuple[int, int, int]
-) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Return images [N, H, W, C] and labels [N] of a verified shard, as read-only views of the file.
+def map_shard(folder: Path, facts: ShardFacts, columns: Columns) -> list[NDArray[Any]]:
+    """Return the rows [N, ...] of each column of a verified shard, as read-only views of the file.
 
     The map lives as long as the views; no file descriptor stays open, so a data set may have any number of shards.
 
@@ -106,11 +120,19 @@ def map_shard(
     with pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
-    if batch is None or batch.num_rows != facts.samples or not reader.schema.equals(shard_schema(sample_shape)):
+    if batch is None or batch.num_rows != facts.samples or not reader.schema.equals(shard_schema(columns)):
         found = f"{reader.schema.to_string(show_field_metadata=False)} in {reader.num_record_batches} batches"
         raise DataCorruptError(f"{path} does not hold what {facts.file} must hold: {found}", remedy=_REMEDY)
-    pixels = batch.column("image").flatten().to_numpy(zero_copy_only=True)
-    return pixels.reshape(facts.samples, *sample_shape), batch.column("label").to_numpy(zero_copy_only=True)
+    return [
+        _to_numpy(values).reshape(facts.samples, *column.shape)
+        for values, column in zip(batch.columns, columns.stored, strict=True)
+    ]
+
+
+def _to_numpy(values: pa.Array) -> NDArray[Any]:
+    flat = values.flatten() if pa.types.is_fixed_size_list(values.type) else values
+    numbers: NDArray[Any] = flat.to_numpy(zero_copy_only=True)
+    return numbers
 
 
 class _HashingFile:

@@ -12,6 +12,7 @@ from oarlock_api.contract import DatasetFacts
 from oarlock_api.run import ImportRun, content_hash
 from oarlock_api.v1alpha1.dataset import DatasetSpec, ImageFormat, Task
 from oarlock_trainer.datasets import DatasetManifest, Reject
+from oarlock_trainer.datasets.columns import choose_columns
 from oarlock_trainer.datasets.writing import DatasetContent, divide_rows, finish_dataset
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.importing.image_files import source_errors
@@ -159,7 +160,7 @@ def _finish(
     check_classes(listing.classes, counts, listed=np.bincount(listing.labels).tolist())
     content = DatasetContent(
         classes=listing.classes,
-        sample_shape=form.shape,
+        columns=choose_columns(Task.IMAGE_CLASSIFICATION, form.shape),
         shards={name: [result.facts for result in written.of(name) if result.facts] for name in counts},
         class_counts=counts,
         sums=reduce(add, (result.sums for result in written.of("train"))),

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_trainer.datasets.columns import Columns, choose_columns
 from oarlock_trainer.datasets.manifest import Reject, ShardFacts
 from oarlock_trainer.datasets.moments import PixelSums
 from oarlock_trainer.datasets.shards import map_shard, verify_shard, write_shard
@@ -49,6 +51,10 @@ class ShardTask:
     """[N]"""
     form: PixelFormat
     folder: Path
+
+    @property
+    def columns(self) -> Columns:
+        return choose_columns(Task.IMAGE_CLASSIFICATION, self.form.shape)
 
     @property
     def file(self) -> Path:
@@ -88,7 +94,7 @@ def run_shard_task(task: ShardTask, advance: Advance) -> ShardResult:
         # A file that was taken over from an earlier attempt is that one's, too: it is replaced, never written into.
         for path in (task.file, _note_path(task)):
             path.unlink(missing_ok=True)
-        facts = write_shard(task.file, images, labels) if len(images) else None
+        facts = write_shard(task.file, task.columns, images, labels) if len(images) else None
         if key and facts:
             _note_finished(task, key, facts, kept, rejects)
     except OSError as error:
@@ -186,7 +192,7 @@ def _take_finished(task: ShardTask, key: str) -> ShardResult | None:
             return None
         facts = ShardFacts.from_wire(note["facts"])
         verify_shard(task.folder, facts)
-        images, labels = map_shard(task.folder, facts, task.form.shape)
+        images, labels = map_shard(task.folder, facts, task.columns)
     except (OSError, ValueError, KeyError, TypeError, TrainerError):
         return None
     return ShardResult(
