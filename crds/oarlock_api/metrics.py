@@ -4,6 +4,7 @@ From it come the API's enumeration (`keepBest.metric`), the Prometheus names, th
 that a figure has one name, one unit and one direction everywhere. Standard library only: the agent reads it in any image.
 """
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -47,11 +48,19 @@ class Metric:
         return PROMETHEUS_PREFIX + self.family
 
 
+_SUFFIXES = frozenset({"ratio", "decibels"})
+_CAPITAL = re.compile("[A-Z]")
+
+
+def _lower(capital: re.Match[str]) -> str:
+    return f"_{capital.group().lower()}"
+
+
 def _split_metric(split: str, quantity: str, *, unit: str, direction: Direction, description: str) -> Metric:
-    suffix = "_ratio" if unit == "ratio" else ""
+    suffix = f"_{unit}" if unit in _SUFFIXES else ""
     return Metric(
         name=f"{split}/{quantity}",
-        family=f"{quantity}{suffix}",
+        family=f"{_CAPITAL.sub(_lower, quantity)}{suffix}",
         unit=unit,
         help=description,
         direction=direction,
@@ -60,14 +69,32 @@ def _split_metric(split: str, quantity: str, *, unit: str, direction: Direction,
     )
 
 
-_LOSS = {"unit": "nats", "direction": Direction.MIN, "description": "Mean loss per sample."}
-_ACCURACY = {"unit": "ratio", "direction": Direction.MAX, "description": "Share of samples whose class is predicted."}
+_QUANTITIES: tuple[tuple[str, str, Direction, str], ...] = (
+    ("loss", "nats", Direction.MIN, "Mean loss per sample."),
+    ("accuracy", "ratio", Direction.MAX, "Share of samples whose class is predicted."),
+    ("topFiveAccuracy", "ratio", Direction.MAX, "Share of samples whose class is among the five most probable."),
+    ("pixelAccuracy", "ratio", Direction.MAX, "Share of pixels whose class is predicted."),
+    ("iou", "ratio", Direction.MAX, "Intersection over union of predicted and true pixels, mean over the classes."),
+    (
+        "dice",
+        "ratio",
+        Direction.MAX,
+        "Dice coefficient of predicted and true pixels, mean over the foreground classes.",
+    ),
+    ("map50", "ratio", Direction.MAX, "Average precision of boxes at an overlap of one half, mean over the classes."),
+    ("meanAbsoluteError", "ratio", Direction.MIN, "Mean absolute difference of pixels, which range from 0 to 1."),
+    ("peakSignalToNoise", "decibels", Direction.MAX, "Peak signal-to-noise ratio of all predicted pixels."),
+)
+"""What tasks measure on a split: name, unit, direction, meaning."""
+_MEASURED_WHILE_TRAINING = frozenset({"loss", "accuracy", "pixelAccuracy", "meanAbsoluteError"})
 
 METRICS: tuple[Metric, ...] = (
-    _split_metric("train", "loss", **_LOSS),  # type: ignore[arg-type]  # a literal dictionary of mixed values
-    _split_metric("train", "accuracy", **_ACCURACY),  # type: ignore[arg-type]
-    _split_metric("validation", "loss", **_LOSS),  # type: ignore[arg-type]
-    _split_metric("validation", "accuracy", **_ACCURACY),  # type: ignore[arg-type]
+    *(
+        _split_metric(split, name, unit=unit, direction=direction, description=description)
+        for split in ("train", "validation")
+        for name, unit, direction, description in _QUANTITIES
+        if split == "validation" or name in _MEASURED_WHILE_TRAINING
+    ),
     Metric(name="learningRate", family="learning_rate", unit="1", help="Learning rate of the first parameter group."),
     Metric(name="gradientNorm", family="gradient_norm", unit="1", help="L2 norm of the gradient before clipping."),
     Metric(

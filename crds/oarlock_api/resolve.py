@@ -7,6 +7,8 @@ from typing import Any
 
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
+from oarlock_api.group_rules import find_bad_patterns
+from oarlock_api.optimizers import resolve_optimizer
 from oarlock_api.run import (
     DEFAULT_POD_USER,
     NOT_IN_TRAINING_HASH,
@@ -17,13 +19,10 @@ from oarlock_api.run import (
     RunWorkers,
     content_hash,
 )
+from oarlock_api.schedules import resolve_schedule
+from oarlock_api.tasks import TASKS, find_task_misfits, resolve_loss
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import (
-    Loss,
-    LossName,
-    Optimizer,
-    OptimizerName,
-    RankableMetric,
     Recipe,
 )
 from oarlock_api.v1alpha1.status import DatasetStatus
@@ -34,9 +33,6 @@ from oarlock_api.zoo import BUILT_IN_MODELS
 DEFAULT_EPOCHS = 30.0
 DEFAULT_BATCH_SIZE = 128
 DEFAULT_INTERVAL = CheckpointInterval(epochs=1, minutes=10)
-DEFAULT_KEEP_BEST = KeepBest(metric=RankableMetric("validation/accuracy"))
-_LEARNING_RATES = {OptimizerName.SGD: 0.05}
-_WEIGHT_DECAYS = {OptimizerName.SGD: 0.0005}
 _GIB_PER_CPU_PROCESS = 2
 _GIB_PER_GPU = 16
 _CPUS_PER_GPU = 4
@@ -95,16 +91,19 @@ def resolve(
     """
     workers = _resolve_workers(spec, defaults)
     run_dataset = _describe_dataset(dataset) if dataset else None
-    recipe = (
-        _resolve_recipe(spec.recipe, train_samples=run_dataset.train_samples, workers=workers) if run_dataset else None
-    )
+    recipe = _resolve_recipe(spec.recipe, run_dataset, workers) if run_dataset else None
     checkpoints = _resolve_checkpoints(
-        spec, claim=checkpoint_claim or f"{name}-checkpoints", nodes=workers.most_nodes, defaults=defaults
+        spec,
+        claim=checkpoint_claim or f"{name}-checkpoints",
+        nodes=workers.most_nodes,
+        task=run_dataset.task if run_dataset else Task.IMAGE_CLASSIFICATION,
+        defaults=defaults,
     )
     findings = [
         *(_find_data_misfits(spec, run_dataset) if run_dataset else ()),
-        *(_find_batch_misfits(recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
+        *(_find_recipe_misfits(spec, recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
         *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
+        *find_bad_patterns(spec.recipe),
     ]
     if findings:
         raise UnresolvableError(findings)
@@ -195,8 +194,8 @@ def _resolve_workers(spec: TrainingJobSpec, defaults: Defaults) -> RunWorkers:
     )
 
 
-def _resolve_recipe(recipe: Recipe, *, train_samples: int, workers: RunWorkers) -> Recipe:
-    batch_size = recipe.batch_size or max(1, min(DEFAULT_BATCH_SIZE, train_samples // 10))
+def _resolve_recipe(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Recipe:
+    batch_size = recipe.batch_size or max(1, min(DEFAULT_BATCH_SIZE, dataset.train_samples // 10))
     world_size = workers.nodes * workers.processes_per_node
     share = math.ceil(batch_size / world_size)
     whole_run = {} if recipe.max_steps else {"epochs": recipe.epochs or DEFAULT_EPOCHS}
@@ -205,22 +204,9 @@ def _resolve_recipe(recipe: Recipe, *, train_samples: int, workers: RunWorkers) 
             **whole_run,
             "batch_size": batch_size,
             "micro_batch_size": min(recipe.micro_batch_size or share, share),
-            "optimizer": _resolve_optimizer(recipe.optimizer),
-            "loss": recipe.loss or Loss(name=LossName.CROSS_ENTROPY),
-        }
-    )
-
-
-def _resolve_optimizer(optimizer: Optimizer) -> Optimizer:
-    given_decay = optimizer.weight_decay
-    decay = given_decay if given_decay is not None else _WEIGHT_DECAYS.get(optimizer.name, 0.01)
-    given_momentum = optimizer.momentum
-    sgd_momentum = given_momentum if given_momentum is not None else 0.9
-    return optimizer.model_copy(
-        update={
-            "learning_rate": optimizer.learning_rate or _LEARNING_RATES.get(optimizer.name, 0.001),
-            "weight_decay": decay,
-            "momentum": sgd_momentum if optimizer.name is OptimizerName.SGD else given_momentum,
+            "optimizer": resolve_optimizer(recipe.optimizer),
+            "schedule": resolve_schedule(recipe.schedule),
+            "loss": resolve_loss(recipe.loss, dataset.task),
         }
     )
 
@@ -242,13 +228,15 @@ def _describe_dataset(dataset: ReadyDataset) -> RunDataset:
     )
 
 
-def _resolve_checkpoints(spec: TrainingJobSpec, *, claim: str, nodes: int, defaults: Defaults) -> RunCheckpoints:
+def _resolve_checkpoints(
+    spec: TrainingJobSpec, *, claim: str, nodes: int, task: Task, defaults: Defaults
+) -> RunCheckpoints:
     volume: VolumeSpec = spec.checkpoints.volume
     default_mode = AccessMode.READ_WRITE_MANY if nodes > 1 else AccessMode.READ_WRITE_ONCE
     return RunCheckpoints(
         every=spec.checkpoints.every or DEFAULT_INTERVAL,
         keep=spec.checkpoints.keep,
-        keep_best=spec.checkpoints.keep_best or DEFAULT_KEEP_BEST,
+        keep_best=spec.checkpoints.keep_best or KeepBest(metric=TASKS[task].best_by),
         claim=volume.claim or claim,
         created=volume.claim is None,
         size=volume.size,
@@ -295,6 +283,18 @@ def _find_model_misfits(model: Model, dataset: RunDataset) -> Iterator[Finding]:
             found=f"{built_in.name}, which needs {built_in.min_side}x{built_in.min_side} or more",
             remedy="use mlp, or import the images larger (spec.image of the Dataset)",
         )
+
+
+def _find_recipe_misfits(
+    spec: TrainingJobSpec, recipe: Recipe, dataset: RunDataset, workers: RunWorkers
+) -> Iterator[Finding]:
+    yield from _find_batch_misfits(recipe, dataset, workers)
+    named = {
+        "spec.checkpoints.keepBest.metric": spec.checkpoints.keep_best,
+        "spec.recipe.earlyStop.metric": recipe.early_stop,
+    }
+    ranked_by = {path: str(given.metric) for path, given in named.items() if given}
+    yield from find_task_misfits(recipe, ranked_by=ranked_by, dataset=dataset)
 
 
 def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Iterator[Finding]:

@@ -8,17 +8,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from oarlock_api.v1alpha1.recipe import Augment, Flip
-from oarlock_trainer.augment import Draws, apply_augmentation
+from oarlock_trainer.augmentation import Draws, apply_augmentation
 
 
-def shift_one(image: NDArray[np.uint8], down: int, right: int) -> NDArray[np.uint8]:
+def shift_one(image: NDArray[np.uint8], down: float, right: float) -> NDArray[np.uint8]:
     """Move one image, pixel by pixel."""
     moved = np.zeros_like(image)
     height, width, _ = image.shape
     for y in range(height):
         for x in range(width):
-            if 0 <= y - down < height and 0 <= x - right < width:
-                moved[y, x] = image[y - down, x - right]
+            from_y, from_x = y - int(down), x - int(right)
+            if 0 <= from_y < height and 0 <= from_x < width:
+                moved[y, x] = image[from_y, from_x]
     return moved
 
 

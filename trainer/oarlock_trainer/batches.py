@@ -4,10 +4,9 @@ Samples stay uint8 until they are on the device. A split that fits is kept there
 memory-mapped shards, by a thread that works ahead when a batch is large enough for that to pay.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from oarlock_trainer.datasets import StoredSplit
 from oarlock_trainer.order import Order
-from oarlock_trainer.tasks import Task
+from oarlock_trainer.tasks import Batch, Rows, Task
 
 RESIDENT_SHARE_OF_FREE_MEMORY = 0.25
 """A split that takes less of a GPU's free memory is kept there."""
@@ -25,38 +24,13 @@ _WORTH_A_THREAD = 1 << 20
 _CHUNK_ROWS = 8192
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Batch:
-    """This rank's rows of one step, on the device."""
-
-    samples: Tensor
-    """uint8 [N, ...]."""
-    targets: Tensor
-    """[N, ...]."""
-    draws: Tensor
-    """int64 [N, any]: what random changes the samples undergo."""
-    weight: float
-    """Weight in the loss of the whole global batch, not of these rows alone."""
-
-    def split(self, rows: int) -> "Iterator[tuple[Batch, bool]]":
-        """Yield micro-batches of at most `rows` rows, and whether each is the last."""
-        count = len(self.targets)
-        if count <= rows:
-            yield self, True
-            return
-        for start in range(0, count, rows):
-            part = slice(start, start + rows)
-            samples, targets, draws = self.samples[part], self.targets[part], self.draws[part]
-            yield Batch(samples=samples, targets=targets, draws=draws, weight=self.weight), start + rows >= count
-
-
 class Samples(Protocol):
     """One split, from which rows are taken onto the device."""
 
     def __len__(self) -> int: ...
 
-    def take(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Return samples and targets of the rows `ids`, on the device."""
+    def take(self, ids: NDArray[np.int64]) -> Rows:
+        """Return the rows `ids`, on the device."""
         ...
 
 
@@ -69,9 +43,9 @@ class StreamedSamples:
     def __len__(self) -> int:
         return len(self._split)
 
-    def take(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def take(self, ids: NDArray[np.int64]) -> Rows:
         samples, targets = self._split.gather(ids)
-        return _place(samples, self._device), _place(targets, self._device)
+        return Rows(samples=place(samples, self._device), targets=place(targets, self._device))
 
 
 class ResidentSamples:
@@ -81,17 +55,17 @@ class ResidentSamples:
         samples, targets = [], []
         for start in range(0, len(split), _CHUNK_ROWS):
             chunk = split.gather(np.arange(start, min(start + _CHUNK_ROWS, len(split))))
-            samples.append(torch.from_numpy(chunk[0]).to(device))
-            targets.append(torch.from_numpy(chunk[1]).to(device))
+            samples.append(_to_tensor(chunk[0]).to(device))
+            targets.append(_to_tensor(chunk[1]).to(device))
             on_beat()
         self._samples, self._targets, self._device = torch.cat(samples), torch.cat(targets), device
 
     def __len__(self) -> int:
         return len(self._targets)
 
-    def take(self, ids: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        rows = _place(ids, self._device)
-        return self._samples.index_select(0, rows), self._targets.index_select(0, rows)
+    def take(self, ids: NDArray[np.int64]) -> Rows:
+        rows = place(ids, self._device)
+        return Rows(samples=self._samples.index_select(0, rows), targets=self._targets.index_select(0, rows))
 
 
 def open_samples(
@@ -134,11 +108,20 @@ class Batches:
     def read(self, step: int) -> Batch:
         """Return the batch of any step, in this thread."""
         ids = self._order.ids_of_step(step)
-        samples, targets = self._samples.take(ids[self._share])
-        draws = self._task.draw(step)[self._share]
+        partners = self._task.pair(ids, step)
+        rows = self._samples.take(ids[self._share])
         return Batch(
-            samples=samples, targets=targets, draws=_place(draws, samples.device), weight=self._task.weigh(ids)
+            rows=rows,
+            partners=None if partners is None else self._samples.take(partners[self._share]),
+            draws=place(self._task.draw(step)[self._share], rows.samples.device),
+            weight=self._task.weigh(ids, step),
         )
+
+
+def read_validation(samples: Samples, ids: NDArray[np.int64], *, task: Task) -> Batch:
+    """Return rows of a split as they are validated: nothing random, and partners that depend on the rows alone."""
+    partners = task.pair(ids, None)
+    return Batch(rows=samples.take(ids), partners=None if partners is None else samples.take(partners))
 
 
 def _adopt_device(device: torch.device) -> None:
@@ -147,7 +130,12 @@ def _adopt_device(device: torch.device) -> None:
         torch.cuda.set_device(device)
 
 
-def _place(values: NDArray[np.uint8] | NDArray[np.int64], device: torch.device) -> Tensor:
+def place(values: NDArray[Any], device: torch.device) -> Tensor:
     """Move an array to the device; to a GPU through pinned memory, so that the host does not wait."""
-    tensor = torch.from_numpy(values)
+    tensor = _to_tensor(values)
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _to_tensor(values: NDArray[Any]) -> Tensor:
+    """Return the array as a tensor; torch has few operations on uint16, so these come as int16 with the same bits."""
+    return torch.from_numpy(values.view(np.int16) if values.dtype == np.uint16 else values)

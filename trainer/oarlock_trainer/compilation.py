@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from oarlock_api.v1alpha1.recipe import Toggle
-from oarlock_trainer.batches import Batch
 from oarlock_trainer.devices import compute_in
-from oarlock_trainer.tasks import Task
+from oarlock_trainer.tasks import Batch, Task
 
 _SHORT_RUN_STEPS = 2000
 """Compiling takes about a minute; shorter runs do not earn it back."""
@@ -46,9 +45,10 @@ def rehearse(
     """
     buffers = [buffer.clone() for buffer in model.buffers()]
     for _ in range(_REHEARSALS):
-        with compute_in(precision, batch.samples.device):
-            outputs = network(task.prepare(batch.samples, batch.draws))
-        task.compute_loss(outputs, batch.targets).backward()  # type: ignore[no-untyped-call]
+        with compute_in(precision, batch.rows.samples.device):
+            prepared = task.prepare(batch)
+            outputs = network(prepared.inputs)
+        task.compute_loss(outputs, prepared.targets).backward()  # type: ignore[no-untyped-call]
         on_beat()
     for parameter in model.parameters():
         parameter.grad = None

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from oarlock_api.schedules import RateFactor, build_schedule
 from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
 from oarlock_trainer.models import SampleForm, build_model
-from oarlock_trainer.optimizers import build_optimizer, highest_learning_rate
-from oarlock_trainer.schedules import RateFactor, build_schedule
+from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
+from oarlock_trainer.parameter_groups import freeze_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Learner:
         scaler finds the highest scale, and no sign of divergence. A fused optimizer hears of it on the device.
         """
         self.scaler.unscale_(self.optimizer)
+        add_l1_penalty(self.optimizer)
         norm = self._clip_gradients()
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -60,17 +62,19 @@ class Learner:
         return nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip_norm)
 
 
-def build_learner(config: TrainerConfig, processes: Processes, *, outputs: int) -> Learner:
-    """Return the model with `outputs` outputs in its first state, the same on all ranks, and its optimizer.
+def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleForm, outputs: int) -> Learner:
+    """Return the model for inputs of `form` with `outputs` outputs in its first state, the same on all ranks, and its optimizer.
 
     Raises:
         ConfigError: if the recipe asks for what the device or this version lacks, or the samples do not fit the model.
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
     torch.manual_seed(recipe.seed)
-    model = build_model(run.model, SampleForm(shape=tuple(run.sample_shape)), outputs).to(device)
+    model = build_model(run.model, form, outputs).to(device)
     # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+    groups = recipe.param_groups or ()
+    freeze_parameters(model, groups)
     compiles, why = choose_compilation(
         recipe.compile, device=device, steps=run.steps, deterministic=recipe.deterministic
     )
@@ -80,7 +84,7 @@ def build_learner(config: TrainerConfig, processes: Processes, *, outputs: int) 
     return Learner(
         model=model,
         network=spread_model(model, processes),
-        optimizer=build_optimizer(recipe.optimizer, model, device_type=device.type),
+        optimizer=build_optimizer(recipe.optimizer, model, device_type=device.type, groups=groups),
         scaler=GradScaler(device.type, enabled=precision is torch.float16),
         precision=precision,
         highest_rate=highest_learning_rate(recipe.optimizer),

@@ -59,24 +59,27 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
             for part, is_last in batch.split(p.data.rows):
                 with hold_gradients(learner.network, hold=not is_last):
                     with compute_in(learner.precision, device):
-                        outputs = learner.network(p.task.prepare(part.samples, part.draws))
-                    loss = p.task.compute_loss(outputs, part.targets)
+                        prepared = p.task.prepare(part)
+                        outputs = learner.network(prepared.inputs)
+                    loss = p.task.compute_loss(outputs, prepared.targets)
                     # Gradients are averaged over the processes: times their number, that is the mean over the global batch.
                     learner.backward(loss * (processes.count / batch.weight))
-                figures.append(p.task.measure_training(loss.detach(), outputs.detach(), part.targets))
+                with torch.no_grad():
+                    # Figures are means over samples; the loss is one over their weights.
+                    mean_loss = loss * (config.batch_size / batch.weight)
+                    figures.append(p.task.measure_training(mean_loss, outputs, prepared.targets))
             norm = learner.update()
 
             step += 1
             p.state.position = step * config.batch_size
-            steering.note_step(
-                step, _add_up(figures, norm, batch.weight / processes.count), batch.weight, waited=waited
-            )
+            row = _add_up(figures, norm, config.batch_size / processes.count)
+            steering.note_step(step, row, config.batch_size, waited=waited)
 
 
 def _add_up(figures: list[Tensor], norm: Tensor | None, share: float) -> Tensor:
     """Return one row of sums over this rank's samples.
 
-    The norm is the same on all ranks: `share` of it, added over them and divided by the weight, is the norm again.
+    The norm is the same on all ranks: `share` of it, added over them and divided by the samples, is the norm again.
     """
     row = figures[0] if len(figures) == 1 else torch.stack(figures).sum(dim=0)
     return row if norm is None else torch.cat((row, (norm * share).view(1)))
@@ -100,7 +103,7 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
     steering.settle(step)
     began = time.monotonic()
     steering.throughput.pause(began)
-    figures = validate(
+    tallies = validate(
         p.learner.model,
         p.data.validation,
         task=p.task,
@@ -111,11 +114,12 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
         on_beat=lambda: steering.record.beat(PodPhase.VALIDATING),
     )
     steering.throughput.resume(time.monotonic())
-    if figures is None:
+    if tallies is None:
         steering.is_stopping = True
         return _Validated()
     seconds = time.monotonic() - began
     steering.throughput.note_validation(seconds)
+    figures = p.task.summarise(tallies, len(p.data.validation))
     metrics = {f"validation/{name}": value for name, value in figures.items()}
     steering.reporter.note_validation(step, metrics, seconds=seconds)
     return _rank_validation(p, step, metrics)

@@ -74,7 +74,7 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     checkpointer = _claim_run(config, processes, record)
     dataset = _open_dataset(config)
     task = build_task(config.run, dataset, device=processes.device)
-    learner = build_learner(config, processes, outputs=task.outputs)
+    learner = build_learner(config, processes, form=task.form, outputs=task.outputs)
     data = _open_data(config, processes, dataset, task, on_beat=beat)
     _rehearse(learner, data, task, on_beat=partial(record.beat, PodPhase.COMPILING))
     _seed_process(config.run.recipe.seed, processes.rank)
@@ -186,7 +186,7 @@ def _build_steering(
 ) -> Steering:
     run, now = config.run, time.monotonic()
     length = Length(steps=run.steps, batch_size=config.batch_size, train_samples=run.train_samples)
-    columns = tuple(f"train/{quantity}" for quantity in task.quantities)
+    columns = tuple(f"train/{quantity}" for quantity in task.training_quantities)
     if learner.gradient_clip_norm is not None:
         columns += ("gradientNorm",)
     statistics = StepStatistics(columns=len(columns))

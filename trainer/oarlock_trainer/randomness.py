@@ -19,6 +19,7 @@ class Purpose(IntEnum):
     ORDER = 1
     AUGMENTATION = 2
     PROCESS = 3
+    PAIRING = 4
 
 
 def draw_bits(seed: int, purpose: Purpose, index: int, count: int) -> NDArray[np.uint64]:
@@ -31,6 +32,18 @@ def bits_to_integers(bits: NDArray[np.uint64], low: int, high: int) -> NDArray[n
     """Map bits to integers from `low` to `high`, both included; a range may be 2**32 wide at most."""
     width = np.uint64(high - low + 1)
     return ((bits >> np.uint64(32)) * width >> np.uint64(32)).astype(np.int64) + low
+
+
+def bits_to_uniforms(bits: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Map bits to [0, 1), in steps of 2**-24, which float32 holds exactly."""
+    return (bits >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def bits_to_normals(bits: NDArray[np.uint64]) -> NDArray[np.float32]:
+    """Map bits to numbers with mean 0 and deviation 1 (Box and Muller), rounded so that all processors agree on them."""
+    radius = np.sqrt(-2.0 * np.log(((bits >> np.uint64(32)).astype(np.float64) + 0.5) * 2.0**-32))
+    turn = (bits & np.uint64(0xFFFFFFFF)).astype(np.float64) * (2.0**-32 * 2.0 * np.pi)
+    return (np.round(radius * np.cos(turn) * 65536.0) / 65536.0).astype(np.float32)
 
 
 def process_seed(seed: int, rank: int) -> int:

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from oarlock_trainer.batches import Samples
+from oarlock_trainer.batches import Samples, read_validation
 from oarlock_trainer.devices import compute_in
 from oarlock_trainer.distributed import Processes, adopt_leader_buffers, gather_by_rank
 from oarlock_trainer.tasks import Task
@@ -31,27 +31,26 @@ def validate(
     rows: int,
     is_stopping: Callable[[], bool],
     on_beat: Callable[[], None],
-) -> dict[str, float] | None:
-    """Return the means of the task's quantities over all samples, or None if some rank has been asked to stop.
+) -> NDArray[np.float64] | None:
+    """Return the task's tallies over all samples [task.tallies], or None if some rank has been asked to stop.
 
     Every rank calls it with its own model, `rows` samples at a time.
     """
     adopt_leader_buffers(model, processes)
     model.eval()
     try:
-        sums = torch.zeros(len(task.quantities), dtype=torch.float64, device=processes.device)
+        sums = torch.zeros(task.tallies, dtype=torch.float64, device=processes.device)
         for number, ids in enumerate(_list_ids(len(samples), rows=rows, processes=processes)):
             if number % _BATCHES_BETWEEN_STOPS == 0 and _is_any_stopping(is_stopping(), processes):
                 return None
-            stored, targets = samples.take(ids)
+            prepared = task.prepare(read_validation(samples, ids, task=task))
             with compute_in(precision, processes.device):
-                outputs = model(task.prepare(stored, None))
-            sums += task.measure(outputs, targets)
+                outputs = model(prepared.inputs)
+            sums += task.tally(outputs, prepared.targets)
             on_beat()
     finally:
         model.train()
-    totals = _add_over_ranks(sums.cpu(), processes)
-    return {name: total / len(samples) for name, total in zip(task.quantities, totals, strict=True)}
+    return _add_over_ranks(sums.cpu(), processes)
 
 
 def _list_ids(samples: int, *, rows: int, processes: Processes) -> Iterator[NDArray[np.int64]]:
@@ -68,7 +67,8 @@ def _is_any_stopping(stopping: bool, processes: Processes) -> bool:  # noqa: FBT
     return bool(flag.item())
 
 
-def _add_over_ranks(sums: Tensor, processes: Processes) -> list[float]:
+def _add_over_ranks(sums: Tensor, processes: Processes) -> NDArray[np.float64]:
     work, gathered = gather_by_rank(sums, processes.count, processes.control)
     work.wait()
-    return [float(sum(column)) for column in zip(*(by_rank.tolist() for by_rank in gathered), strict=True)]
+    total: NDArray[np.float64] = sum((by_rank.numpy() for by_rank in gathered), start=np.zeros(len(sums)))
+    return total

@@ -32,37 +32,51 @@ class OptimizerName(StrEnum):
 
 
 class Optimizer(WireModel):
-    """The optimizer. Norms and biases get no weight decay unless a parameter group says so."""
+    """The optimizer. Norms and biases get no weight decay unless a parameter group says so.
+
+    A parameter that the chosen optimizer does not have is refused.
+    """
 
     name: OptimizerName = OptimizerName.ADAMW
-    """Which optimizer."""
+    """Which optimizer. muon trains the matrices of the hidden layers, kernels of convolutions among them, and leaves the rest
+    to adamw; its steps are scaled so that learning rates of adamw suit it."""
     learning_rate: PositiveFloat | None = None
-    """Learning rate at its highest. Absent: 0.05 for sgd, 0.001 for adamw."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Momentum of sgd. Absent: 0.9."""
-    nesterov: bool = False
-    """Nesterov's form of momentum, for sgd."""
+    """Learning rate at its highest. Absent: 0.05 for sgd; 0.001 for adam, adamw, rmsprop, muon; 0.002 for adamax, nadam; 0.01
+    for adagrad; 1 for adadelta."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
-    """Weight decay. Absent: 0.0005 for sgd, 0.01 for adamw."""
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Decay of the first moment, for the Adam family."""
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay of the second moment, for the Adam family."""
-    epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-8
-    """Added to the denominator, for the Adam family."""
+    """Weight decay: the strength of the L2 penalty, apart from the gradient for adamw and muon. Absent: 0.0005 for sgd, 0.01 for
+    adamw and muon, else 0."""
+    l1_penalty: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Strength of the L1 penalty: each weight's sign times this is added to its gradient, norms and biases excepted. Losses are
+    reported without it. For all but muon. Absent: 0."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Momentum of sgd, rmsprop, muon. Absent: 0.9 for sgd, 0.95 for muon, 0 for rmsprop."""
+    nesterov: bool | None = None
+    """Nesterov's form of momentum, for sgd and muon. Absent: false for sgd, true for muon."""
+    beta1: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the first moment, for adam, adamw, adamax, nadam, and what muon leaves to adamw. Absent: 0.9."""
+    beta2: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the second moment, for the same. Absent: 0.999."""
+    epsilon: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Added to the denominator, for all but sgd. Absent: 1e-8; 1e-10 for adagrad, 1e-6 for adadelta."""
+    rho: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the squared gradients, for adadelta. Absent: 0.9."""
+    square_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the squared gradients, for rmsprop: the RMS decay of DIGITS. Absent: 0.99."""
 
 
 class ParameterGroup(WireModel):
     """Parameters that are treated differently."""
 
     match: Annotated[str, Field(min_length=1, max_length=256)]
-    """Regular expression that the whole parameter name matches."""
+    """Regular expression, of Python, that the whole parameter name matches: head.*, for example. One that matches nothing is
+    refused when training starts, with the nearest names."""
     learning_rate: PositiveFloat | None = None
-    """Learning rate of the group at its highest."""
+    """Learning rate of the group at its highest; it follows the schedule. Absent: that of the optimizer."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] | None = None
-    """Weight decay of the group."""
+    """Weight decay of the group, norms and biases in it included. Absent: that of the optimizer, without norms and biases."""
     freeze: bool = False
-    """Whether the parameters stay as they are."""
+    """Whether the parameters stay as they are; norms that are frozen whole keep their statistics, too."""
 
 
 class ScheduleName(StrEnum):
@@ -84,18 +98,22 @@ class Schedule(WireModel):
 
     name: ScheduleName = ScheduleName.COSINE
     """Which schedule."""
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the run in which the learning rate rises linearly from zero."""
-    final_fraction: Fraction = 0.0
-    """For cosine: the learning rate at the end, as a share of the highest."""
-    step_percent: Annotated[float, Field(gt=0, le=100)] = 33.0
-    """For step: percentage of the run after which the rate is multiplied by gamma, again and again."""
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the run in which the learning rate rises linearly from zero; for oneCycle, in which it rises to its highest.
+    Absent: 0.05, for oneCycle 0.3."""
+    final_fraction: Fraction | None = None
+    """For cosine and oneCycle: the learning rate at the end, as a share of the highest. Absent: 0 for cosine, 0.000004 for
+    oneCycle."""
+    step_percent: Annotated[float, Field(gt=0, le=100)] | None = None
+    """For step: percentage of the run after which the rate is multiplied by gamma, again and again. Absent: 33. For sigmoid: the
+    percentage at which the rate is half of the highest. Absent: 50."""
     step_percents: Annotated[list[Percent], Field(min_length=1, max_length=64)] | None = None
-    """For multistep: the percentages of the run at which the rate is multiplied by gamma."""
-    gamma: Annotated[float, Field(gt=0, le=10)] = 0.1
-    """For step, multistep, exponential, inverse, sigmoid: the factor."""
-    power: Annotated[float, Field(gt=0, le=100)] = 1.0
-    """For inverse and polynomial: the exponent."""
+    """For multistep: the percentages of the run at which the rate is multiplied by gamma. Absent: 50 and 85."""
+    gamma: Annotated[float, Field(gt=0, le=10)] | None = None
+    """For step, multistep, exponential: the factor, for exponential that of each percent of the run. Absent: 0.1, 0.5, 0.95. For
+    inverse and sigmoid: how fast the rate falls with each percent. Absent: 0.1."""
+    power: Annotated[float, Field(gt=0, le=100)] | None = None
+    """For inverse and polynomial: the exponent. Absent: 0.5 and 3."""
 
 
 class LossName(StrEnum):
@@ -106,6 +124,7 @@ class LossName(StrEnum):
     MSE = "mse"
     L1 = "l1"
     DICE = "dice"
+    DICE_CROSS_ENTROPY = "diceCrossEntropy"
     FOCAL = "focal"
     CONTRASTIVE = "contrastive"
 
@@ -120,12 +139,16 @@ class ClassWeights(StrEnum):
 class Loss(WireModel):
     """The loss."""
 
-    name: LossName = LossName.CROSS_ENTROPY
-    """Which loss."""
+    name: LossName | None = None
+    """Which loss. Absent: that of the task: crossEntropy where classes are predicted, focal for boxes, mse for images."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the target that is spread over all classes."""
+    """For crossEntropy: share of the target that is spread over all classes."""
     class_weights: ClassWeights = ClassWeights.NONE
-    """balanced weights each class by the inverse of its frequency."""
+    """For crossEntropy, diceCrossEntropy and focal: balanced weights each class by the inverse of its frequency."""
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    """For focal: how much less a sample counts that is predicted well."""
+    margin: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """For contrastive: distance from which two samples of different classes are far enough apart."""
 
 
 class Flip(StrEnum):
@@ -137,15 +160,67 @@ class Flip(StrEnum):
     BOTH = "both"
 
 
+class QuadRotation(StrEnum):
+    """Quarter turns that images may undergo, each equally often. 90 degrees needs square images."""
+
+    NONE = "none"
+    TURN_90 = "turn90"
+    TURN_180 = "turn180"
+    ALL = "all"
+
+
+class ColorShift(WireModel):
+    """Random shifts of hue, saturation and value; for colour images."""
+
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.02
+    """Standard deviation of the hue's shift, as a share of the colour circle."""
+    saturation: Annotated[float, Field(ge=0, le=1)] = 0.04
+    """Standard deviation of the saturation's shift, from 0 to 1."""
+    value: Annotated[float, Field(ge=0, le=1)] = 0.06
+    """Standard deviation of the value's shift, from 0 to 1."""
+
+
+class RandAugment(WireModel):
+    """Some changes out of thirteen to each image, drawn at random, all of one strength (Cubuk et al. 2019)."""
+
+    operations: Annotated[int, Field(ge=1, le=8)] = 2
+    """Changes to each image."""
+    magnitude: Annotated[float, Field(ge=0, le=30)] = 9
+    """Strength, from 0 to 30."""
+
+
 class Augment(WireModel):
-    """Random changes to training images, made on the device, the same for the same seed and step."""
+    """Random changes to training images, made on the device, the same for the same seed and step.
+
+    Masks and boxes move with their images.
+    """
 
     shift: Annotated[int, Field(ge=0, le=1024)] = 0
     """Pixels by which an image is moved at most, in each direction; what is uncovered becomes black."""
     flip: Flip = Flip.NONE
     """Mirroring."""
     crop: Annotated[int, Field(ge=1, le=8192)] | None = None
-    """Side in pixels of a random square crop."""
+    """Side in pixels of a random square crop; validation takes the centre."""
+    quad_rotation: QuadRotation = QuadRotation.NONE
+    """Quarter turns: none, turn90 (by -90, 0 or 90 degrees), turn180 (by 0 or 180 degrees), all."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0
+    """Degrees by which an image is turned at most, to either side; corners become black."""
+    rescale: Annotated[float, Field(ge=0, le=1)] = 0
+    """Standard deviation of the factor, with mean 1, by which an image is enlarged; for example 0.07."""
+    noise: Annotated[float, Field(ge=0, le=1)] = 0
+    """Standard deviation of the noise on every pixel, as a share of the range; for example 0.03."""
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Contrast is multiplied by a factor from 1 less this to 1 and this; for example 0.2."""
+    color: ColorShift | None = None
+    """Shifts of hue, saturation and value. Absent: none."""
+    whitening: bool = False
+    """Whether each image is standardised by its own mean and deviation, when validated and used as well."""
+    rand_augment: RandAugment | None = None
+    """Some changes out of thirteen to each image. Absent: none."""
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0
+    """Images are mixed in pairs, in proportions from a beta distribution with this parameter; for example 0.2. 0: never."""
+    cutmix: Annotated[float, Field(ge=0, le=10)] = 0
+    """A rectangle of another image is pasted over each, of an area likewise; with mixup, either is done, equally often."""
 
 
 class MeanSubtraction(StrEnum):

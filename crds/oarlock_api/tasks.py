@@ -1,0 +1,149 @@
+"""What each task allows and how it is judged: known to the operator, which never imports torch. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from oarlock_api.findings import Finding
+from oarlock_api.run import RunDataset
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.recipe import Augment, ClassWeights, Loss, LossName, QuadRotation, RankableMetric, Recipe
+
+_WEIGHTED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY, LossName.FOCAL})
+_SMOOTHED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY})
+_MIXING = frozenset({"mixup", "cutmix"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskFacts:
+    """One kind of learning."""
+
+    losses: tuple[LossName, ...]
+    """Losses that it knows; the first is taken if the recipe names none."""
+    metrics: tuple[str, ...]
+    """What a validation measures, by the names after `validation/`; the first ranks the checkpoints if the job names none."""
+    no_augment: frozenset[str] = frozenset()
+    """Fields of `recipe.augment` that it cannot have, as manifests write them."""
+
+    @property
+    def best_by(self) -> RankableMetric:
+        return RankableMetric(f"validation/{self.metrics[0]}")
+
+
+_CLASSIFICATION = TaskFacts(
+    losses=(LossName.CROSS_ENTROPY, LossName.BINARY_CROSS_ENTROPY, LossName.FOCAL),
+    metrics=("accuracy", "loss", "topFiveAccuracy"),
+)
+
+TASKS: dict[Task, TaskFacts] = {
+    Task.IMAGE_CLASSIFICATION: TaskFacts(
+        losses=(*_CLASSIFICATION.losses, LossName.CONTRASTIVE), metrics=_CLASSIFICATION.metrics
+    ),
+    Task.SEGMENTATION: TaskFacts(
+        losses=(LossName.CROSS_ENTROPY, LossName.DICE, LossName.DICE_CROSS_ENTROPY, LossName.FOCAL),
+        metrics=("dice", "loss", "iou", "pixelAccuracy"),
+        no_augment=_MIXING | {"randAugment"},
+    ),
+    Task.OBJECT_DETECTION: TaskFacts(
+        losses=(LossName.FOCAL,), metrics=("map50", "loss"), no_augment=_MIXING | {"rotation", "randAugment"}
+    ),
+    Task.IMAGE_TO_IMAGE: TaskFacts(
+        losses=(LossName.MSE, LossName.L1, LossName.BINARY_CROSS_ENTROPY),
+        metrics=("loss", "meanAbsoluteError", "peakSignalToNoise"),
+        no_augment=_MIXING | {"randAugment"},
+    ),
+    Task.TEXT_CLASSIFICATION: TaskFacts(
+        losses=_CLASSIFICATION.losses,
+        metrics=_CLASSIFICATION.metrics,
+        no_augment=frozenset(field.alias or name for name, field in Augment.model_fields.items()),
+    ),
+}
+"""Tasks that are not here are not supported yet."""
+
+
+def resolve_loss(loss: Loss | None, task: Task) -> Loss:
+    """Return the loss with its name, that of the task if the recipe leaves it open."""
+    given = loss or Loss()
+    return given if given.name else given.model_copy(update={"name": TASKS[task].losses[0]})
+
+
+def find_task_misfits(recipe: Recipe, *, ranked_by: dict[str, str], dataset: RunDataset) -> Iterator[Finding]:
+    """Yield what the recipe asks for that the data set's task does not have.
+
+    Args:
+        recipe: the recipe, resolved.
+        ranked_by: metrics that the job names, by the path of the field.
+        dataset: the data.
+    """
+    facts, loss = TASKS[dataset.task], recipe.loss or Loss()
+    if loss.name not in facts.losses:
+        yield Finding(
+            path="spec.recipe.loss.name",
+            rule=f"must be a loss for {dataset.task}",
+            found=str(loss.name),
+            remedy=f"use {', '.join(facts.losses)}",
+        )
+    for path, metric in ranked_by.items():
+        if metric.removeprefix("validation/") not in facts.metrics:
+            yield Finding(
+                path=path,
+                rule=f"must be what validations of {dataset.task} measure",
+                found=metric,
+                remedy=f"use {', '.join(f'validation/{name}' for name in facts.metrics)}",
+            )
+    yield from _find_augment_misfits(recipe.augment, facts, dataset)
+    yield from _find_loss_misfits(recipe, loss)
+
+
+def _find_augment_misfits(augment: Augment, facts: TaskFacts, dataset: RunDataset) -> Iterator[Finding]:
+    given = augment.model_dump(by_alias=True, exclude_defaults=True)
+    for name in sorted(facts.no_augment & given.keys()):
+        yield Finding(
+            path=f"spec.recipe.augment.{name}",
+            rule=f"must be left out for {dataset.task}",
+            found=repr(given[name]),
+            remedy="leave it out",
+        )
+    shape = dataset.sample_shape
+    if len(shape) < 3:  # noqa: PLR2004  # not images
+        return
+    height, width = shape[:2]
+    if augment.crop and augment.crop > min(height, width):
+        yield Finding(
+            path="spec.recipe.augment.crop",
+            rule=f"must fit into the images of Dataset {dataset.name}, {width}x{height} pixels",
+            found=str(augment.crop),
+            remedy="lower it, or import the images larger (spec.image of the Dataset)",
+        )
+    turns = augment.quad_rotation in {QuadRotation.TURN_90, QuadRotation.ALL}
+    if turns and height != width and not augment.crop:
+        yield Finding(
+            path="spec.recipe.augment.quadRotation",
+            rule="must be none or turn180 for images that are not square",
+            found=f"{augment.quad_rotation} for {width}x{height} pixels",
+            remedy="use turn180, crop a square (augment.crop), or import the images as squares",
+        )
+
+
+def _find_loss_misfits(recipe: Recipe, loss: Loss) -> Iterator[Finding]:
+    mixes = recipe.augment.mixup or recipe.augment.cutmix
+    if loss.name is LossName.CONTRASTIVE and mixes:
+        yield Finding(
+            path="spec.recipe.augment",
+            rule="must not mix images for the contrastive loss, which pairs them itself",
+            found="mixup or cutmix",
+            remedy="leave mixup and cutmix out",
+        )
+    if loss.class_weights is not ClassWeights.NONE and loss.name not in _WEIGHTED:
+        yield Finding(
+            path="spec.recipe.loss.classWeights",
+            rule=f"must be none for the loss {loss.name}",
+            found=str(loss.class_weights),
+            remedy=f"leave it out, or use {', '.join(sorted(_WEIGHTED))}",
+        )
+    if loss.label_smoothing and loss.name not in _SMOOTHED:
+        yield Finding(
+            path="spec.recipe.loss.labelSmoothing",
+            rule=f"must be 0 for the loss {loss.name}",
+            found=str(loss.label_smoothing),
+            remedy="leave it out, or use crossEntropy",
+        )
