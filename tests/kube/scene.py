@@ -97,7 +97,8 @@ class Scene:
         """Return what somebody needs to see who wonders why something does not happen."""
         objects = self.kubectl("get", "tj,dset,pods,pvc,nodes", "-o", "wide")
         statuses = self.kubectl("get", "tj,dset", "-o", "jsonpath={range .items[*]}{.status.message}{'\\n'}{end}")
-        return "\n".join((objects, statuses, self.kubectl("get", "events")))
+        failures = self.kubectl("get", "tj", "-o", "jsonpath={range .items[*].status.failures[*]}{@}{'\\n'}{end}")
+        return "\n".join((objects, statuses, "failures, oldest first:", failures, self.kubectl("get", "events")))
 
     # The kubelet and the trainers.
 

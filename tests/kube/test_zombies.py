@@ -53,7 +53,7 @@ def test_zombie_of_an_older_attempt_commits_nothing_when_its_node_comes_back(
     fenced = mark.stat().st_mtime
     assert all(facts["attempt"] == 1 for facts, time in committed if time > fenced)
     status = scene.status()
-    assert (status["attempt"], status["restartCount"], status["countedRestarts"]) == (1, 1, 0)
+    assert (status["attempt"], status["restartCount"], status["countedRestarts"]) == (1, 1, 0), scene.explain()
     scene.kubectl("delete", "tj", "lenet")
 
 

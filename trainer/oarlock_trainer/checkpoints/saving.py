@@ -5,6 +5,7 @@ safe: data files, each hashed on its way, made durable and read back; then the m
 is the moment at which the checkpoint exists. A kill at any point leaves a `.partial` folder, which nobody reads.
 """
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable
@@ -109,7 +110,7 @@ def write_checkpoint(
         raise
     except TrainerError as error:
         failure = error
-    agreement.lead(lambda: _abandon(partial))
+    agreement.lead(lambda: _abandon(partial, volume.fence))
     raise failure
 
 
@@ -225,9 +226,15 @@ def _replace(final: Path, partial: Path, *, aside: Path) -> None:
     shutil.rmtree(aside)
 
 
-def _abandon(partial: Path) -> None:
-    """Remove what a failed save has left; what cannot be removed now goes when the next attempt starts."""
+def _abandon(partial: Path, fence: Fence) -> None:
+    """Remove what a failed save has left; what cannot be removed now goes when the next attempt starts.
+
+    Raises:
+        SupersededError: if a later attempt has begun: it clears what this one was writing, which is no fault of the volume.
+    """
     shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        fence.check()
 
 
 def _full(request: SaveRequest, folder: Path, run: WorkerRun, *, free: int) -> StorageError:
