@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oarlock_api.findings import Finding
+from oarlock_api.group_rules import PARAMETER_GROUP_RULES
+from oarlock_api.optimizers import OPTIMIZER_RULES
 from oarlock_api.pod_template_rules import build_pod_template_rules
 from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
+from oarlock_api.schedules import SCHEDULE_RULES
 from oarlock_api.script_rules import SCRIPT_RULES
 
 __all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
@@ -64,22 +67,6 @@ def _only_readable(volume: Scope) -> str | None:
     return (
         "only ReadOnlyMany" if isinstance(modes, list) and modes and set(map(str, modes)) == {"ReadOnlyMany"} else None
     )
-
-
-def _multistep_without_steps(schedule: Scope) -> str | None:
-    missing = schedule.get("name") == "multistep" and not schedule.get("stepPercents")
-    return "no stepPercents" if missing else None
-
-
-def _momentum_without_sgd(optimizer: Scope) -> str | None:
-    name = optimizer.get("name", "adamw")
-    return f"momentum with {name}" if optimizer.get("momentum") is not None and name not in ("sgd", "rmsprop") else None
-
-
-def _nesterov_without_sgd(optimizer: Scope) -> str | None:
-    name = optimizer.get("name", "adamw")
-    without = name != "sgd" or optimizer.get("momentum") == 0
-    return f"nesterov with {name}" if optimizer.get("nesterov") is True and without else None
 
 
 def _ema_weights_without_ema(recipe: Scope) -> str | None:
@@ -169,28 +156,9 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
         rule="must have ema for validation.weights to be ema",
         remedy="add ema, or set validation.weights to model",
     ),
-    Rule(
-        at="spec.recipe.schedule",
-        cel="!has(self.name) || self.name != 'multistep' || has(self.stepPercents)",
-        broken=_multistep_without_steps,
-        rule="must have stepPercents for multistep",
-        remedy="add stepPercents, for example [50, 75]",
-    ),
-    Rule(
-        at="spec.recipe.optimizer",
-        cel="!has(self.momentum) || (has(self.name) && self.name in ['sgd', 'rmsprop'])",
-        broken=_momentum_without_sgd,
-        rule="must be sgd or rmsprop to have a momentum",
-        remedy="drop momentum, or set name to sgd; the Adam family has beta1",
-    ),
-    Rule(
-        at="spec.recipe.optimizer",
-        cel="!has(self.nesterov) || !self.nesterov || (has(self.name) && self.name == 'sgd'"
-        " && (!has(self.momentum) || self.momentum > 0.0))",
-        broken=_nesterov_without_sgd,
-        rule="must be sgd with a momentum to use nesterov",
-        remedy="drop nesterov, or set name to sgd",
-    ),
+    *OPTIMIZER_RULES,
+    *PARAMETER_GROUP_RULES,
+    *SCHEDULE_RULES,
     Rule(
         at="spec.workers",
         cel="!has(self.processesPerNode) || !has(self.gpusPerNode) || self.gpusPerNode == 0",

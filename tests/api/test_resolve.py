@@ -85,6 +85,7 @@ def test_sgd_gets_its_own_defaults_when_it_is_chosen() -> None:
     optimizer = run_of({"recipe": {"optimizer": {"name": "sgd"}}}).recipe.optimizer
 
     assert (optimizer.learning_rate, optimizer.momentum, optimizer.weight_decay) == (0.05, 0.9, 0.0005)
+    assert optimizer.beta1 is None
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def test_sgd_gets_its_own_defaults_when_it_is_chosen() -> None:
         ({"recipe": {"batchSize": 1}, "workers": {"processesPerNode": 2}}, {}, "at least the number of processes, 2"),
         ({}, {"sample_shape": [8, 8, 1]}, "spec.model.name must fit the images of Dataset digits, 8x8 pixels"),
         ({}, {"counts": {"train": 10}}, "raise split.validation"),
+        ({"recipe": {"paramGroups": [{"match": "fc("}]}}, {}, "paramGroups.0..match must be a regular expression"),
         ({"dataset": {"name": "digits", "version": "ffff"}}, {}, "spec.dataset.version must be the version"),
     ],
 )

@@ -86,8 +86,14 @@ def test_the_update_is_the_same_when_the_number_of_processes_differs(
 ) -> None:
     """One step of plain SGD: the weights show the gradient. Uneven shares and micro-batches must not change it."""
     (tmp_path / "data").symlink_to(dataset_folder / "data")
-    plain = {"name": "sgd", "learningRate": 1.0, "momentum": 0.0, "weightDecay": 0.0}
-    recipe = {"batchSize": 7, "optimizer": plain, "schedule": {"name": "fixed", "warmupFraction": 0.0}}
+    plain = {"name": "sgd", "learningRate": 1.0, "momentum": 0.0, "weightDecay": 0.0, "l1Penalty": 0.01}
+    recipe = {
+        "batchSize": 7,
+        "optimizer": plain,
+        "schedule": {"name": "fixed", "warmupFraction": 0.0},
+        "paramGroups": [{"match": ".*bias", "learningRate": 0.5}],
+        "gradientClipNorm": 0.3,
+    }
 
     for processes, rows in ((1, 7), (2, 3), (3, 2)):
         run = make_run(version, steps=1, recipe={**recipe, "microBatchSize": rows})
@@ -177,10 +183,10 @@ def test_every_validation_sample_is_counted_once_when_ranks_have_uneven_shares(
     [
         ({"datasetVersion": "0123456789abcdef"}, "DataMissingError: .*must have the version '0123456789abcdef'"),
         ({"sampleShape": [8, 8, 1]}, "DataMissingError: .*sample shape"),
-        ({"recipe": {"schedule": {"name": "sigmoid"}}}, "ConfigError: .*'sigmoid' is not supported yet"),
+        ({"recipe": {"paramGroups": [{"match": "haed.*"}]}}, "ConfigError: .*must match a parameter of the model"),
         ({"gpu": True}, "ConfigError: .*finds 0 GPUs"),
     ],
-    ids=["another version", "another shape", "schedule", "no GPU"],
+    ids=["another version", "another shape", "idle group", "no GPU"],
 )
 def test_a_run_that_this_trainer_cannot_do_is_refused(
     dataset_folder: Path, version: str, tmp_path: Path, changes: dict[str, Any], finding: str

@@ -1,58 +1,87 @@
-"""Optimizers: built from the recipe, fused into one kernel where torch can, without weight decay on norms and biases.
+"""Optimizers: built from the resolved recipe, fused into one kernel where torch can.
 
-The decay rule is this one place; parameter groups of the recipe, once they are supported, come before it.
+Defaults are the API's (`oarlock_api.optimizers`), and which parameter belongs to which group is `parameter_groups`' to say.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 from torch import nn
-from torch.optim import SGD, AdamW
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from torch.optim import Optimizer as TorchOptimizer
 
-from oarlock_api.v1alpha1.recipe import Optimizer, OptimizerName
-from oarlock_trainer.errors import ConfigError
+from oarlock_api.optimizers import resolve_optimizer
+from oarlock_api.v1alpha1.recipe import Optimizer, OptimizerName, ParameterGroup
+from oarlock_trainer.muon import MuonWithAdamW, find_hidden_matrices
+from oarlock_trainer.parameter_groups import TorchGroup, group_parameters
 
 _FUSED_DEVICES = frozenset({"cpu", "cuda"})
-_LEARNING_RATE = {OptimizerName.SGD: 0.05, OptimizerName.ADAMW: 0.001}
-_WEIGHT_DECAY = {OptimizerName.SGD: 0.0005, OptimizerName.ADAMW: 0.01}
 
 
 def highest_learning_rate(recipe: Optimizer) -> float:
-    """Return the learning rate at its highest, by the API's documented default if the recipe leaves it open."""
-    if recipe.learning_rate is not None:
-        return recipe.learning_rate
-    return _LEARNING_RATE.get(recipe.name, 0.001)
+    """Return the learning rate at its highest."""
+    return resolve_optimizer(recipe).learning_rate or 0.0
 
 
-def build_optimizer(recipe: Optimizer, model: nn.Module, *, device_type: str) -> TorchOptimizer:
-    """Return the optimizer over all parameters of `model`, which is on its device already.
+def build_optimizer(
+    recipe: Optimizer, model: nn.Module, *, device_type: str, groups: Sequence[ParameterGroup] = ()
+) -> TorchOptimizer:
+    """Return the optimizer over all parameters of `model` that are not frozen; it is on its device already.
 
     Raises:
-        ConfigError: if nothing builds this optimizer yet.
+        ConfigError: if a group matches nothing, or this version of torch lacks the optimizer.
     """
-    if recipe.name not in _WEIGHT_DECAY:
-        raise ConfigError(
-            f"recipe.optimizer.name {recipe.name.value!r} is not supported yet", remedy="use sgd or adamw"
-        )
-    decay = _WEIGHT_DECAY[recipe.name] if recipe.weight_decay is None else recipe.weight_decay
-    groups = _group_by_decay(model.parameters(), decay=decay)
-    rate, fused = highest_learning_rate(recipe), device_type in _FUSED_DEVICES
-    if recipe.name is OptimizerName.SGD:
-        momentum = 0.9 if recipe.momentum is None else recipe.momentum
-        return SGD(groups, lr=rate, momentum=momentum, nesterov=recipe.nesterov and momentum > 0, fused=fused)
-    return AdamW(groups, lr=rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon, fused=fused)
+    resolved = resolve_optimizer(recipe)
+    torch_groups = group_parameters(model, resolved, groups)
+    fused = device_type in _FUSED_DEVICES
+    if resolved.name is OptimizerName.MUON:
+        muon = {"momentum": resolved.momentum, "nesterov": resolved.nesterov}
+        adamw = {**_adam_settings(resolved), "fused": fused}
+        return MuonWithAdamW(torch_groups, find_hidden_matrices(model), muon=muon, adamw=adamw)
+    return _BUILDERS[resolved.name](resolved, torch_groups, fused)
 
 
 def set_learning_rate(optimizer: TorchOptimizer, rate: float) -> None:
+    """Set the recipe's learning rate of the coming step; each group gets its share."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_share", 1.0)
 
 
-def _group_by_decay(parameters: Iterable[nn.Parameter], *, decay: float) -> list[dict[str, object]]:
-    """Norms' parameters and biases are the ones with fewer than two dimensions."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
-    groups = (
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    )
-    return [group for group in groups if group["params"]]
+@torch.no_grad()
+def add_l1_penalty(optimizer: TorchOptimizer) -> None:
+    """Add the gradient of the L1 penalty to those that the backward pass has left, once for each step."""
+    for group in optimizer.param_groups:
+        penalty = group.get("l1_penalty", 0.0)
+        for parameter in group["params"] if penalty else ():
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.sign(), alpha=penalty)
+
+
+def _adam_settings(recipe: Optimizer) -> dict[str, Any]:
+    return {"betas": (recipe.beta1, recipe.beta2), "eps": recipe.epsilon}
+
+
+def _build_sgd(recipe: Optimizer, groups: list[TorchGroup], fused: bool) -> TorchOptimizer:  # noqa: FBT001  # one signature
+    momentum = recipe.momentum or 0.0
+    return SGD(groups, momentum=momentum, nesterov=bool(recipe.nesterov) and momentum > 0, fused=fused)
+
+
+def _build_rmsprop(recipe: Optimizer, groups: list[TorchGroup], _fused: bool) -> TorchOptimizer:  # noqa: FBT001
+    alpha, epsilon, momentum = recipe.square_decay or 0.0, recipe.epsilon or 0.0, recipe.momentum or 0.0
+    return RMSprop(groups, alpha=alpha, eps=epsilon, momentum=momentum)
+
+
+_BUILDERS: dict[OptimizerName, Callable[[Optimizer, list[TorchGroup], bool], TorchOptimizer]] = {
+    OptimizerName.SGD: _build_sgd,
+    OptimizerName.ADAM: lambda recipe, groups, fused: Adam(groups, **_adam_settings(recipe), fused=fused),
+    OptimizerName.ADAMW: lambda recipe, groups, fused: AdamW(groups, **_adam_settings(recipe), fused=fused),
+    OptimizerName.ADAGRAD: lambda recipe, groups, _fused: Adagrad(groups, eps=recipe.epsilon or 0.0),
+    OptimizerName.ADADELTA: lambda recipe, groups, _fused: Adadelta(
+        groups, rho=recipe.rho or 0.0, eps=recipe.epsilon or 0.0
+    ),
+    OptimizerName.ADAMAX: lambda recipe, groups, _fused: Adamax(groups, **_adam_settings(recipe)),
+    OptimizerName.NADAM: lambda recipe, groups, _fused: NAdam(groups, **_adam_settings(recipe)),
+    OptimizerName.RMSPROP: _build_rmsprop,
+}
+"""torch's fused kernels are those of sgd, adam and adamw on every device; the others update all tensors of a GPU at once."""
