@@ -21,7 +21,6 @@ from oarlock_api.run import (
 )
 from oarlock_api.schedules import resolve_schedule
 from oarlock_api.tasks import TASKS, find_task_misfits, resolve_loss
-from oarlock_api.schedules import resolve_schedule
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import (
     Recipe,
