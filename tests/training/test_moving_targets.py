@@ -9,7 +9,6 @@ from torch import Tensor
 
 from oarlock_api.v1alpha1.recipe import Augment, ColorShift, Flip, QuadRotation, RandAugment
 from oarlock_trainer.augmentation import (
-    IGNORED,
     Draws,
     apply_augmentation,
     crop_centre,
@@ -21,6 +20,7 @@ from oarlock_trainer.augmentation.draws import Drawn
 from oarlock_trainer.augmentation.mixing import compute_beta_quantiles, mix_classes, mix_images, pair_samples
 from oarlock_trainer.augmentation.photometry import make_noise
 from oarlock_trainer.augmentation.rand_augment import OPERATIONS
+from oarlock_trainer.datasets.columns import IGNORED_PIXEL as IGNORED
 
 SIDE = 16
 
@@ -67,9 +67,7 @@ def test_boxes_hold_what_they_held_when_their_images_move(augment: Augment, seed
     box = [0.0, (left + 2.5) / SIDE, (top + 1.5) / SIDE, 5 / SIDE, 3 / SIDE]
     draws = draw(augment, 4, seed=seed)
 
-    boxes = move_boxes(
-        augment, torch.tensor([[box]]).repeat(4, 1, 1), Drawn(augment, draws), height=SIDE, width=SIDE
-    )
+    boxes = move_boxes(augment, torch.tensor([[box]]).repeat(4, 1, 1), Drawn(augment, draws), height=SIDE, width=SIDE)
 
     for image, (kind, across, down, wide, high) in zip(move_images(augment, images, draws), boxes[:, 0], strict=True):
         rows, columns = torch.nonzero(image[..., 0], as_tuple=True)
@@ -88,7 +86,11 @@ def test_boxes_grow_with_their_images_when_these_are_enlarged() -> None:
     images[:, 24:40, 20:44] = 255
     draws = draw(augment, 8, seed=3)
     boxes = move_boxes(
-        augment, torch.tensor([[[1.0, 0.5, 0.5, 24 / 64, 16 / 64]]]).repeat(8, 1, 1), Drawn(augment, draws), height=64, width=64
+        augment,
+        torch.tensor([[[1.0, 0.5, 0.5, 24 / 64, 16 / 64]]]).repeat(8, 1, 1),
+        Drawn(augment, draws),
+        height=64,
+        width=64,
     )
 
     bright = (move_images(augment, images, draws)[..., 0] > 127).float().sum(dim=(1, 2))
@@ -159,7 +161,9 @@ def test_every_operation_of_rand_augment_occurs_and_only_identity_leaves_images_
     assert set(chosen.tolist()) == set(range(len(OPERATIONS)))
     identity = chosen == OPERATIONS.index("identity")
     assert not changed[identity].any()
-    assert changed[~identity].float().mean() > 0.9  # a flip of sign can hide a change of brightness, a crop of range another
+    assert (
+        changed[~identity].float().mean() > 0.9
+    )  # a flip of sign can hide a change of brightness, a crop of range another
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0, 4.0])

@@ -18,12 +18,9 @@ from oarlock_trainer.augmentation.geometry import (
 )
 from oarlock_trainer.augmentation.photometry import change_values, changes_values
 from oarlock_trainer.augmentation.rand_augment import rand_augment
-
-IGNORED = 255
-"""Mask value of pixels that count neither in the loss nor in any figure, such as those that a shift uncovers."""
+from oarlock_trainer.datasets.columns import IGNORED_PIXEL
 
 __all__ = [
-    "IGNORED",
     "Draws",
     "apply_augmentation",
     "crop_centre",
@@ -55,9 +52,9 @@ def move_images(augment: Augment, images: Tensor, draws: Tensor) -> Tensor:
 def move_masks(augment: Augment, masks: Tensor, draws: Tensor) -> Tensor:
     """Move uint8 masks [N, H, W] as their images move; what is uncovered is ignored."""
     drawn = Drawn(augment, draws)
-    masks = move_whole_pixels(augment, masks.unsqueeze(3), drawn, fill=IGNORED)
+    masks = move_whole_pixels(augment, masks.unsqueeze(3), drawn, fill=IGNORED_PIXEL)
     if needs_interpolation(augment):
         # What comes from outside reads as 0, so the classes are counted from 1 on the way.
         found = resample(masks.float() + 1, turn_and_scale(augment, drawn), nearest=True)
-        masks = torch.where(found > 0, found - 1, torch.full_like(found, IGNORED)).to(torch.uint8)
+        masks = torch.where(found > 0, found - 1, torch.full_like(found, IGNORED_PIXEL)).to(torch.uint8)
     return masks.squeeze(3)

@@ -10,8 +10,7 @@ from torch import Tensor
 from oarlock_api.v1alpha1.recipe import Augment, Flip, QuadRotation
 from oarlock_trainer.augmentation.draws import Drawn
 from oarlock_trainer.augmentation.geometry import draw_quarters, draw_scale, draw_window
-
-NO_CLASS = -1.0
+from oarlock_trainer.datasets.columns import NO_BOX
 
 
 def move_boxes(augment: Augment, boxes: Tensor, drawn: Drawn, *, height: int, width: int) -> Tensor:
@@ -49,7 +48,7 @@ def clip_boxes(boxes: Tensor) -> Tensor:
     inside = (across >= 0) & (across < 1) & (down >= 0) & (down < 1)
     left, right = (across - wide / 2).clamp(0, 1), (across + wide / 2).clamp(0, 1)
     top, bottom = (down - high / 2).clamp(0, 1), (down + high / 2).clamp(0, 1)
-    kind = torch.where(inside, kind, torch.full_like(kind, NO_CLASS))
+    kind = torch.where(inside, kind, torch.full_like(kind, NO_BOX))
     return torch.stack((kind, (left + right) / 2, (top + bottom) / 2, right - left, bottom - top), dim=2)
 
 

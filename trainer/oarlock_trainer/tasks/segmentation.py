@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import Loss, LossName
-from oarlock_trainer.augmentation import IGNORED, crop_centre, move_masks
+from oarlock_trainer.augmentation import crop_centre, move_masks
 from oarlock_trainer.datasets import StoredDataset
+from oarlock_trainer.datasets.columns import IGNORED_PIXEL
 from oarlock_trainer.losses import weigh_classes
 from oarlock_trainer.tasks.classes import (
     as_matrix,
@@ -84,7 +85,7 @@ class Segmentation:
                 rows,
                 classes,
                 weight=self._weights,
-                ignore_index=IGNORED,
+                ignore_index=IGNORED_PIXEL,
                 reduction="none",
                 label_smoothing=self._loss.label_smoothing,
             )
@@ -119,7 +120,7 @@ class Segmentation:
 
     def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         losses = functional.cross_entropy(
-            flatten_pixels(outputs.float()), targets.long().flatten(), ignore_index=IGNORED, reduction="none"
+            flatten_pixels(outputs.float()), targets.long().flatten(), ignore_index=IGNORED_PIXEL, reduction="none"
         )
         return losses.view(len(targets), -1).mean(dim=1)
 
@@ -137,7 +138,7 @@ def flatten_pixels(maps: Tensor) -> Tensor:
 
 
 def _focal_losses(rows: Tensor, classes: Tensor, weights: Tensor | None, gamma: float) -> Tensor:
-    known = classes != IGNORED
+    known = classes != IGNORED_PIXEL
     logs = rows.log_softmax(dim=1).gather(1, torch.where(known, classes, 0)[:, None])[:, 0]
     losses = -((1 - logs.exp()) ** gamma) * logs * known
     return losses if weights is None else losses * weights[torch.where(known, classes, 0)]
@@ -146,7 +147,7 @@ def _focal_losses(rows: Tensor, classes: Tensor, weights: Tensor | None, gamma: 
 def _dice_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """Return [N]: one less the soft Dice coefficient of each image (Milletari et al. 2016), mean over the classes."""
     classes = logits.shape[1]
-    known = (targets != IGNORED)[:, None].float()
+    known = (targets != IGNORED_PIXEL)[:, None].float()
     truth = torch.stack([(targets == label) for label in range(classes)], dim=1).float()
     shares = logits.softmax(dim=1) * known
     both = (shares * truth).sum(dim=(2, 3))
