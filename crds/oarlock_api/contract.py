@@ -112,6 +112,17 @@ class PodPhase(StrEnum):
     FINISHED = "Finished"
 
 
+class ScriptLevel(StrEnum):
+    """How much a program tells of itself."""
+
+    WATCHED = "L0"
+    """Nothing: its processes and what they print are all that is known."""
+    PROGRESS = "L1"
+    """Rank 0 appends to the progress file."""
+    SESSION = "L2"
+    """It runs in an `oarlock_trainer.session`, with checkpoints and exact resume."""
+
+
 class JoinState(StrEnum):
     """How far one node of several has come in finding the others, as its own agent sees it."""
 
@@ -302,6 +313,18 @@ class StalledRank(Record):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ScriptActivity(Record):
+    """Signs of life of a program, all processes of node 0 together."""
+
+    cpu_seconds: float = 0.0
+    """Seconds that its processes have computed."""
+    cpu_cores: float | None = None
+    """Cores that they kept busy in the last seconds."""
+    last_output: float | None = None
+    """Seconds since 1970 at which it last printed something."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerStatus(Record):
     """What the agent answers on `/status`."""
 
@@ -337,6 +360,10 @@ class WorkerStatus(Record):
     """`StalledRank` of local processes that do not move, the likeliest culprits first; a few at most."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though training goes on: a corrupt checkpoint that was skipped, say."""
+    level: str = ""
+    """Of a script: a `ScriptLevel`; empty: of Oarlock's own trainer."""
+    activity: dict[str, Any] | None = None
+    """Of a script: a `ScriptActivity`."""
     time: float | None = None
     """Seconds since 1970 at the moment of the answer, by the clock that all its times are of; None from agents that do not say."""
 

@@ -1,5 +1,7 @@
 """Does what torchrun does to its ranks, without torch: `fake_torchrun.py SCENARIO --nproc-per-node=N …`. A script.
 
+The scenario `program` runs the program that follows the options.
+
 Like torchrun it starts each rank in a session of its own, sends SIGTERM to the others when one fails, and turns every exit
 code into 1.
 """
@@ -21,7 +23,8 @@ def main() -> int:
         return 1
     if scenario == "launcher_hangs":
         time.sleep(100)
-    ranks = [start(scenario, rank, int(options["nproc-per-node"])) for rank in range(int(options["nproc-per-node"]))]
+    command = find_program(arguments) if scenario == "program" else [sys.executable, str(_RANKS), scenario]
+    ranks = [start(command, rank, int(options["nproc-per-node"])) for rank in range(int(options["nproc-per-node"]))]
     while any(rank.poll() is None for rank in ranks):
         time.sleep(1)  # as --monitor-interval says
         if any(rank.poll() for rank in ranks):
@@ -33,9 +36,14 @@ def main() -> int:
     return 0
 
 
-def start(scenario: str, rank: int, world_size: int) -> "subprocess.Popen[bytes]":
+def find_program(arguments: list[str]) -> list[str]:
+    first = next(at for at, word in enumerate(arguments) if not word.startswith("--") or word == "--no-python")
+    return arguments[first + 1 :] if arguments[first] == "--no-python" else [sys.executable, *arguments[first:]]
+
+
+def start(command: list[str], rank: int, world_size: int) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(world_size)}
-    return subprocess.Popen([sys.executable, str(_RANKS), scenario], env=environment, start_new_session=True)
+    return subprocess.Popen(command, env=environment, start_new_session=True)
 
 
 if __name__ == "__main__":

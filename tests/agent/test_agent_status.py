@@ -62,7 +62,8 @@ def test_figures_leave_json_and_are_named_when_they_are_not_finite(start_pod: St
 def test_page_parses_and_names_only_listed_metrics_when_all_are_reported() -> None:
     checkpoint = {"step": 3, "epoch": 0.3, "path": "p", "bytes": 77, "time": 5.0}
     report = {
-        "metrics": dict.fromkeys(METRICS_BY_NAME, 0.5),
+        "metrics": dict.fromkeys([*METRICS_BY_NAME, "generator/loss"], 0.5),
+        "activity": {"cpuCores": 1.5},
         "steps": 8,
         "eta_seconds": 6.0,
         "checkpoint_latest": checkpoint,

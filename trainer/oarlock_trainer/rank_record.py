@@ -61,6 +61,8 @@ class RankReading:
     failed_at: float | None = None
     """Seconds since 1970; the earliest among the ranks failed first."""
     outcome: Outcome | None = None
+    is_outside: bool = False
+    """Whether the rank keeps no record, and this is what the agent sees of it."""
 
 
 class _TwinSlots:

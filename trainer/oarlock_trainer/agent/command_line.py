@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from oarlock_api.contract import IMPORTER_MODULE, TRAINER_MODULE
+from oarlock_api.contract import IMPORTER_MODULE
 from oarlock_trainer import process_death
 from oarlock_trainer.agent.config import AgentConfig, Mode
+from oarlock_trainer.agent.program import build_program
 from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
@@ -32,8 +33,7 @@ def build_train_command(config: AgentConfig, *, retry: int, launcher: Sequence[s
         f"--log-dir={config.scratch_dir / 'torchrun'}",
         f"--local-addr={config.pod_ip}",
         *_build_rendezvous(config, retry=retry),
-        "-m",
-        TRAINER_MODULE,
+        *build_program(config),
     ]
 
 

@@ -3,6 +3,7 @@
 Everything wrong with it is said at once, by variable. Reads nothing but the mapping it is given.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -55,6 +56,10 @@ class AgentConfig:
     run_dir: Path | None
     """The job's folder on the checkpoint volume; None for an import."""
     scratch_dir: Path
+    program: tuple[str, ...] = ()
+    """Program and arguments of a script; empty: Oarlock's own trainer."""
+    code_dir: Path | None = None
+    """Folder of the user's own Python files."""
 
     @property
     def stop_margin(self) -> float:
@@ -109,6 +114,9 @@ class _Variables:
         fallback = 0.0 if default is None else default
         return self.read(name, convert, rule="seconds, 0 or more", fallback=fallback, optional=default is not None)
 
+    def read_optional_folder(self, name: str) -> Path | None:
+        return self.read_folder(name) if self._environment.get(name, "").strip() else None
+
     def read_folder(self, name: str) -> Path:
         def convert(text: str) -> Path:
             if not Path(text).is_absolute():
@@ -130,9 +138,10 @@ def read_config(mode: Mode, environment: Mapping[str, str]) -> AgentConfig:
     """
     variables = _Variables(environment)
     _check_contract_version(variables)
-    variables.read_text(contract.RUN_ENV)
-    variables.read_folder(contract.DATA_DIR_ENV)
-    config = _read_train(variables) if mode is Mode.TRAIN else _read_import(variables)
+    program = _read_program(variables.read_text(contract.RUN_ENV)) if mode is Mode.TRAIN else ()
+    if not program:  # a program may bring its own data
+        variables.read_folder(contract.DATA_DIR_ENV)
+    config = _read_train(variables, program) if mode is Mode.TRAIN else _read_import(variables)
     if variables.problems:
         raise ConfigError(
             "; ".join(variables.problems),
@@ -142,7 +151,17 @@ def read_config(mode: Mode, environment: Mapping[str, str]) -> AgentConfig:
     return config
 
 
-def _read_train(variables: _Variables) -> AgentConfig:
+def _read_program(run: str) -> tuple[str, ...]:
+    """Return the command in the value of OARLOCK_RUN; nothing if the run is of Oarlock's own trainer."""
+    try:
+        wire = json.loads(run)
+    except (ValueError, RecursionError):
+        return ()  # the trainer that reads it will say what is wrong
+    command = wire.get("command") if isinstance(wire, dict) else None
+    return tuple(map(str, command)) if isinstance(command, list) else ()
+
+
+def _read_train(variables: _Variables, program: tuple[str, ...]) -> AgentConfig:
     nodes = variables.read_number(contract.NODES_ENV, at_least=1)
     several = nodes > 1
     endpoint = variables.read_text(contract.RENDEZVOUS_ENDPOINT_ENV, optional=not several)
@@ -169,6 +188,8 @@ def _read_train(variables: _Variables) -> AgentConfig:
         termination_log=variables.read_folder(contract.TERMINATION_LOG_ENV),
         run_dir=variables.read_folder(contract.RUN_DIR_ENV),
         scratch_dir=variables.read_folder(contract.SCRATCH_DIR_ENV),
+        program=program,
+        code_dir=variables.read_optional_folder(contract.CODE_DIR_ENV),
     )
 
 

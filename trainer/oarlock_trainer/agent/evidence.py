@@ -35,6 +35,8 @@ class Evidence:
     """Whether ranks had to be killed at the end of the grace period."""
     last_lines: Sequence[str] = ()
     """The end of what was printed."""
+    is_script: bool = False
+    """Whether the ranks run a program of the user's, whose exit codes mean what it likes."""
     unkillable: str = ""
     """What could not be killed, if anything: nothing may be started beside it."""
 

@@ -8,11 +8,13 @@ from oarlock_trainer.agent.deadlines import Hang
 from oarlock_trainer.agent.evidence import Evidence
 from oarlock_trainer.agent.process_tree import ProcessEnd
 from oarlock_trainer.agent.standing import Place
+from oarlock_trainer.agent.tracebacks import ChildFailure, find_child_failure, find_exception
 from oarlock_trainer.error_texts import explain_text
 from oarlock_trainer.rank_record import RankReading
 
 MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers"
 _LOG_REMEDY = "read the log of this attempt on the checkpoint volume; its end is in the detail"
+_PROGRAM_REMEDY = "mend the program: where it failed is in the detail, all that it printed in the log of this attempt"
 _SIGNAL_REMEDIES = {
     signal.SIGKILL: "see what killed it: the node's memory, an administrator, or a limit of the container",
     signal.SIGSEGV: "a native library crashed: its stack is in the log; try another version of it or of the image",
@@ -78,18 +80,19 @@ def build_death(evidence: Evidence, local_rank: int, end: ProcessEnd, *, cause: 
     remedy = _SIGNAL_REMEDIES.get(end.signal, _LOG_REMEDY) if end.signal is not None else _LOG_REMEDY  # type: ignore[call-overload]
     # Native libraries end a process without an exception: what they printed is all that they say.
     meaning = explain_text(_build_detail(evidence)) if _may_have_printed(end, cause) else None
-    said = f" It printed: {meaning.finding}" if meaning else ""
+    raised = find_exception(evidence.last_lines) if evidence.is_script and not meaning else None
+    said = f" It printed: {meaning.finding}" if meaning else f" It raised {raised.summary}" if raised else ""
     return Failure(
         cause=meaning.cause if meaning else cause,
         message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.{said}",
-        remedy=meaning.remedy if meaning else remedy,
+        remedy=meaning.remedy if meaning else _PROGRAM_REMEDY if raised else remedy,
         rank=evidence.first_rank + local_rank,
         node=evidence.node,
         phase=reading.phase if reading else PodPhase.STARTING,
         step=reading.step if reading else None,
         exit_code=end.code,
         signal=end.signal,
-        detail=_build_detail(evidence),
+        detail=raised.traceback if raised else _build_detail(evidence),
     )
 
 
@@ -138,6 +141,8 @@ def build_launcher_failure(evidence: Evidence) -> Failure | None:
     if end is None or end.code == EXIT_SUCCESS:
         return None
     nobody_started = not evidence.ends and not evidence.readings
+    if evidence.is_script and not evidence.ends and (told := find_child_failure(evidence.last_lines)):
+        return _build_quick_death(evidence, told)
     if nobody_started and evidence.nodes > 1 and end.code is not None:
         return _build_rendezvous_failure(evidence, end)
     return Failure(
@@ -151,6 +156,13 @@ def build_launcher_failure(evidence: Evidence) -> Failure | None:
         signal=end.signal,
         detail=_build_detail(evidence),
     )
+
+
+def _build_quick_death(evidence: Evidence, told: ChildFailure) -> Failure:
+    """Describe a rank that was gone before the agent saw it, by what torchrun says of it."""
+    end = ProcessEnd(code=told.code if told.code >= 0 else None, signal=-told.code if told.code < 0 else None, at=0.0)
+    cause = Cause.PROCESS_KILLED if told.code < 0 else Cause.USER_ERROR
+    return build_death(evidence, told.rank - evidence.first_rank, end, cause=cause)
 
 
 def build_unexplained(evidence: Evidence) -> Failure:
@@ -170,7 +182,7 @@ def build_unexplained(evidence: Evidence) -> Failure:
 
 def _may_have_printed(end: ProcessEnd, cause: Cause) -> bool:
     return end.signal in (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV) or (
-        end.code is not None and cause == Cause.UNKNOWN
+        end.code is not None and cause in (Cause.UNKNOWN, Cause.USER_ERROR)
     )
 
 

@@ -24,7 +24,7 @@ MAX_LOG_BYTES = 64 * 1024 * 1024
 """Size at which a log file ends: a rank that prints without end must not fill the volume that checkpoints need."""
 
 
-class _Sink:
+class LogSink:
     """One receiver, written to by a thread of its own."""
 
     def __init__(self, name: str, open_sink: Callable[[], int], *, limit: int | None = None) -> None:
@@ -105,10 +105,12 @@ class LogTee:
 
     def __init__(self, *, log_file: Path | None, stdout: int = 1, max_log_bytes: int = MAX_LOG_BYTES) -> None:
         self._last: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._sinks = [_Sink("standard output", lambda: stdout)]
+        self._sinks = [LogSink("standard output", lambda: stdout)]
         if log_file is not None:
-            self._sinks.append(_Sink(str(log_file), lambda: _open_log(log_file), limit=max_log_bytes))
+            self._sinks.append(LogSink(str(log_file), lambda: open_log(log_file), limit=max_log_bytes))
         self._readers: list[threading.Thread] = []
+        self.last_output_at: float | None = None
+        """Seconds since 1970 at which a child last printed something."""
 
     @property
     def warnings(self) -> list[str]:
@@ -152,11 +154,12 @@ class LogTee:
 
     def _pass_on(self, line: bytes, *, keep: bool = True) -> None:
         if keep:
+            self.last_output_at = time.time()
             self._last.append(line.decode(errors="replace").rstrip()[-2000:])
         for sink in self._sinks:
             sink.put(line)
 
 
-def _open_log(path: Path) -> int:
+def open_log(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)

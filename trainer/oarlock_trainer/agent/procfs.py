@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 # Fields of /proc/PID/stat, counted from the one after the process name.
+_TIMES = slice(11, 15)
 _STATE, _PARENT, _START, _EXIT_STATUS = 0, 1, 19, 49
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -48,6 +50,15 @@ def read_resident_bytes(pid: int) -> int | None:
     try:
         return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
     except (OSError, IndexError):
+        return None
+
+
+def read_cpu_seconds(pid: int) -> float | None:
+    """Return the seconds that a process has computed, with those of its children that have ended."""
+    try:
+        line = (_PROC / str(pid) / "stat").read_text(errors="replace")
+        return sum(map(int, line.rpartition(")")[2].split()[_TIMES])) / _TICKS
+    except (OSError, ValueError):
         return None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oarlock_api.contract import PodPhase
-from oarlock_api.metrics import METRICS, PROMETHEUS_PREFIX
+from oarlock_api.metrics import METRICS, METRICS_BY_NAME, PROMETHEUS_PREFIX
 from oarlock_trainer.agent.status import Snapshot
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -48,6 +48,8 @@ STARTUP = Family(
 )
 WORLD_SIZE = Family(name="world_size", help="Training processes of the attempt, all pods together.")
 BUILD = Family(name="build_info", help="1; what the training process is made of.")
+PROGRAM = Family(name="program_metric", help="Figures of a script under names of its own.")
+PROGRAM_CPU = Family(name="program_cpu_cores", help="Cores that the processes of a script keep busy in this pod.")
 PHASE = Family(name="phase", help="1 for the phase that the pod is in.")
 RANK_RSS = Family(name="rank_rss_bytes", help="Resident memory of a training process.")
 RANK_STEP = Family(name="rank_step", help="Step that a training process is at.")
@@ -69,6 +71,8 @@ AGENT_FAMILIES = (
     STARTUP,
     WORLD_SIZE,
     BUILD,
+    PROGRAM,
+    PROGRAM_CPU,
     PHASE,
     RANK_RSS,
     RANK_STEP,
@@ -106,6 +110,9 @@ def _list_samples(family: Family, snapshot: Snapshot) -> Iterator[tuple[Labels, 
         yield from (((("phase", str(phase)),), float(took)) for phase, took in seconds.items() if _is_number(took))
     elif family is BUILD and (build := snapshot.progress.record("build")):
         yield tuple((str(name), str(value)) for name, value in sorted(build.items())), 1.0
+    elif family is PROGRAM:
+        own = {name: value for name, value in snapshot.progress.metrics.items() if name not in METRICS_BY_NAME}
+        yield from (((("name", name),), value) for name, value in own.items())
     elif family in (RANK_RSS, RANK_STEP, RANK_PROGRESS):
         yield from _list_rank_samples(family, snapshot)
     elif (value := _collect_pod_values(snapshot).get(family.name)) is not None:
@@ -138,6 +145,7 @@ def _collect_pod_values(snapshot: Snapshot) -> dict[str, float | None]:
         CHECKPOINT_BYTES.name: checkpoint.get("bytes"),
         NON_FINITE.name: len(progress.non_finite),
         RETRIES.name: snapshot.retries,
+        PROGRAM_CPU.name: (progress.record("activity") or {}).get("cpuCores"),
         WORLD_SIZE.name: progress.number("world_size", math.nan),
     }
 

@@ -73,6 +73,8 @@ def build_worker_status(config: AgentConfig, snapshot: Snapshot) -> WorkerStatus
         join=snapshot.join.to_wire() if snapshot.join else None,
         stalled=[stalled.to_wire() for stalled in snapshot.stalled],
         warnings=list_warnings(snapshot),
+        level=str(progress.report.get("level") or ""),
+        activity=progress.record("activity"),
     )
 
 

@@ -16,6 +16,8 @@ from oarlock_trainer.agent.stopping import StopRequest
 from oarlock_trainer.agent.verdict import decide_verdict
 from oarlock_trainer.rank_record import RankReading
 
+_PREPARING = frozenset({PodPhase.STARTING, PodPhase.RENDEZVOUS, PodPhase.LOADING, PodPhase.COMPILING})
+
 
 class Supervisor:
     """Runs the child until there is a verdict on the pod, and keeps the board up to date meanwhile."""
@@ -118,7 +120,8 @@ class Supervisor:
         if self._stop.requested:
             return PodPhase.SUSPENDING
         if first is not None:
-            return first.phase
+            # A program trains from its first instruction on, as far as anybody can know.
+            return PodPhase.TRAINING if self._config.program and first.phase in _PREPARING else first.phase
         if self._budget.retries:
             return PodPhase.RETRYING
         return PodPhase.RENDEZVOUS if self._config.nodes > 1 else PodPhase.STARTING

@@ -23,8 +23,10 @@ from oarlock_trainer.agent.evidence import Evidence
 from oarlock_trainer.agent.log_tee import LogTee
 from oarlock_trainer.agent.out_of_memory import count_oom_kills
 from oarlock_trainer.agent.process_tree import ProcessEnd, kill_tree, reap, send_signal, start
+from oarlock_trainer.agent.program import prepare_program
 from oarlock_trainer.agent.rank_processes import RankProcesses
 from oarlock_trainer.agent.rendezvous import JoinWatch
+from oarlock_trainer.agent.script_watch import ScriptWatch
 from oarlock_trainer.agent.stalls import StallWatch
 from oarlock_trainer.agent.stopping import StopRequest
 from oarlock_trainer.rank_record import RankReading, rank_record_path, read_rank_record
@@ -86,6 +88,8 @@ class Try:
         self._watch = ProgressWatch(deadline=config.progress_deadline)
         self._stalls = StallWatch(self._records, first_rank=config.first_rank, deadline=config.progress_deadline)
         self._join = join
+        self._script = ScriptWatch(config, retry=retry, tee=tee) if config.program else None
+        self._retry = retry
         self._readings: dict[int, RankReading] = {}
         self._launcher = 0
         self._launcher_end: ProcessEnd | None = None
@@ -121,6 +125,7 @@ class Try:
             stopping=self._stop.requested,
             grace_expired=ending is _Ending.GRACE_EXPIRED,
             last_lines=self._tee.last_lines,
+            is_script=self._script is not None,
             unkillable=unkillable,
         )
 
@@ -130,6 +135,7 @@ class Try:
         output = self._tee.open_pipe()
         try:
             own = build_environment(self._config, environment, records=self._records)
+            own |= prepare_program(self._config, environment, retry=self._retry)
             self._launcher = start(self._command, environment=own, output=output)
         finally:
             os.close(output)
@@ -164,10 +170,20 @@ class Try:
             reading = read_rank_record(rank_record_path(self._records, local_rank))
             if reading is not None:
                 self._readings[local_rank] = reading
-        working = (rank for rank in self._ranks.alive if self._outcome(rank) is None)
+        if self._script:
+            recorded = {rank: reading for rank, reading in self._readings.items() if not reading.is_outside}
+            self._readings |= self._script.look(self._ranks.pids, recorded)
+        working = (rank for rank in self._ranks.alive if self._outcome(rank) is None and self._is_counted(rank))
         counters = {rank: self._readings[rank].counter if rank in self._readings else -1 for rank in working}
         phases = {rank: reading.phase for rank, reading in self._readings.items()}
         self._watch.observe(counters, phases=phases, now=time.monotonic())
+
+    def _is_counted(self, local_rank: int) -> bool:
+        """Say whether a rank that falls silent can be hung: a program that never says anything cannot."""
+        if self._script is None:
+            return True
+        reading = self._readings.get(local_rank)
+        return reading is not None and self._script.is_counted(local_rank, reading)
 
     def _mark_endings(self) -> None:
         """Note when each thing that ends a try was first seen."""
@@ -226,6 +242,8 @@ class Try:
             unkillable = str(error)
         self._tee.drain(timeout=2.0)
         self._read_records()
+        if self._script:
+            self._script.close()
         return unkillable
 
     def _dump_stack(self, hang: Hang, local_rank: int) -> None:

@@ -78,9 +78,20 @@ def _list_deaths(evidence: Evidence) -> Iterator[_Finding]:
         has_spoken = reading is not None and reading.outcome is not None
         # A torchrun that is killed takes its ranks with it: they asked the kernel for that.
         taken_along = launcher_killed and end.signal == signal.SIGKILL
-        if not has_spoken and not taken_along and end.code not in (EXIT_SUCCESS, EXIT_SUSPENDED):
-            cause = Cause.PROCESS_KILLED if end.code is None else CAUSES_BY_EXIT_CODE.get(end.code, Cause.UNKNOWN)
+        fine = (EXIT_SUCCESS,) if evidence.is_script else (EXIT_SUCCESS, EXIT_SUSPENDED)
+        if not has_spoken and not taken_along and end.code not in fine:
+            cause = _name_cause(evidence, end.code)
             yield _Finding(at=end.at, failure=findings.build_death(evidence, local_rank, end, cause=cause))
+
+
+def _name_cause(evidence: Evidence, code: int | None) -> Cause:
+    """Return the cause that an exit code stands for; None: the process was killed."""
+    if code is None:
+        return Cause.PROCESS_KILLED
+    if evidence.is_script:
+        # The codes of a program are its own, and one that was asked to stop may end with whichever it likes.
+        return Cause.UNKNOWN if evidence.stopping else Cause.USER_ERROR
+    return CAUSES_BY_EXIT_CODE.get(code, Cause.UNKNOWN)
 
 
 def _blame_memory(failure: Failure, evidence: Evidence) -> Failure:
@@ -96,19 +107,30 @@ def _blame_memory(failure: Failure, evidence: Evidence) -> Failure:
 
 def _is_suspended(evidence: Evidence, failure: Failure | None) -> bool:
     """Say whether the pod ended because it was asked to: what broke on the way out is then not a failure."""
-    left_for_later = any(end.code == EXIT_SUSPENDED for end in evidence.ends.values())
+    left_for_later = not evidence.is_script and any(end.code == EXIT_SUSPENDED for end in evidence.ends.values())
     asked = evidence.stopping or left_for_later or Outcome.SUSPENDED in evidence.outcomes
     return asked and (failure is None or failure.cause in _FAULTS)
 
 
 def _warn_of_lost_steps(evidence: Evidence) -> tuple[str, ...]:
+    if not evidence.grace_expired and all(reading.is_outside for reading in evidence.readings.values()):
+        return _warn_of_unknown_state(evidence)
     if not evidence.grace_expired:
         return ()
     return ("The grace period ended before all ranks had checkpointed: training resumes from an earlier checkpoint.",)
+
+
+def _warn_of_unknown_state(evidence: Evidence) -> tuple[str, ...]:
+    if not evidence.is_script:
+        return ()
+    return (
+        "The program was asked to stop and has ended: it goes on from what it has saved in OARLOCK_CHECKPOINT_DIR.",
+    )
 
 
 def _has_ended_well(evidence: Evidence) -> bool:
     """A program that keeps no rank records, but whose processes all ended with 0."""
     codes = [end.code for end in evidence.ends.values()]
     launcher_ok = evidence.launcher_end is not None and evidence.launcher_end.code == EXIT_SUCCESS
-    return not evidence.readings and (launcher_ok or len(codes) == evidence.processes) and set(codes) <= {EXIT_SUCCESS}
+    has_no_word = evidence.is_script or not evidence.readings
+    return has_no_word and (launcher_ok or len(codes) == evidence.processes) and set(codes) <= {EXIT_SUCCESS}
