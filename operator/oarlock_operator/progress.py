@@ -216,7 +216,8 @@ def _is_open(seen: SeenPod) -> bool:
 
 def _pace(status: WorkerStatus) -> tuple[Any, ...]:
     """What changes while a job gets on."""
-    return status.phase, status.position, status.step, status.metrics, status.checkpoint_latest, status.warnings
+    facts = (status.phase, status.position, status.step, status.metrics, status.checkpoint_latest, status.warnings)
+    return (*facts, status.level)
 
 
 def _state(status: WorkerStatus) -> tuple[Any, ...]:

@@ -25,6 +25,8 @@ from oarlock_api.contract import (
     PodPhase,
     RankStatus,
     Record,
+    ScriptActivity,
+    ScriptLevel,
     StalledRank,
     Standing,
     TerminationRecord,
@@ -143,6 +145,7 @@ _ADAPTERS: dict[type[Record], TypeAdapter[Any]] = {
         RankStatus,
         JoinStatus,
         StalledRank,
+        ScriptActivity,
     )
 }
 
@@ -167,9 +170,10 @@ def _snake(key: str) -> str:
 
 _COUNTERS = (
     *("attempt", "node", "position", "step", "steps", "epoch", "epochs", "eta_seconds", "checkpoint_in_flight"),
+    *("cpu_seconds", "cpu_cores"),
     *("retries", "bytes", "rank", "pid", "rss", "class_count", "vocabulary_size", "rejected"),
 )
-_TIMES = ("phase_since", "time", "since", "due")
+_TIMES = ("phase_since", "time", "since", "due", "last_output")
 
 
 def _check_counters(record: Record) -> None:
@@ -207,6 +211,8 @@ def _settle_status(status: WorkerStatus) -> WorkerStatus:
         join=_join(status.join),
         stalled=[_stalled(stalled) for stalled in status.stalled[:_MAX_STALLED]],
         warnings=_short(status.warnings),
+        level=status.level if status.level in set(ScriptLevel) else "",
+        activity=_activity(status.activity),
     )
 
 
@@ -230,6 +236,10 @@ def _checkpoint(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     facts = _validate(CheckpointFacts, wire)
     return replace(facts, path=_inner_path(facts.path)).to_wire()
+
+
+def _activity(wire: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if wire is None else _validate(ScriptActivity, wire).to_wire()
 
 
 def _rank(wire: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def _build_row(item: Object, owner: int | None) -> Iterator[str]:
     yield item["kind"]
     yield item["metadata"]["name"]
     yield show_phase(item, owner=owner)
-    yield f"{progress.get('percent', 0)} %" if progress else ""
+    yield f"{progress['percent']} %" if "percent" in progress else ""
     if item["kind"] == "Dataset":
         yield count_of(status.get("samples", 0), "sample") if status.get("version") else ""
     else:

@@ -77,8 +77,8 @@ class Progress(OpenModel):
     """Optimizer steps done."""
     steps: int = 0
     """Optimizer steps of the whole run."""
-    percent: int = 0
-    """Steps done, in percent."""
+    percent: int | None = 0
+    """Steps done, in percent. Absent: of a script that does not say how many there are."""
     eta_seconds: int | None = None
     """Seconds until the last step, by the latest throughput."""
     samples_per_second: float | None = None
@@ -237,6 +237,18 @@ class QueueStatus(OpenModel):
     """The job that took its place, as NAMESPACE/NAME; empty: none did."""
 
 
+class ScriptStatus(OpenModel):
+    """What is known of the program of a script beyond its progress."""
+
+    level: str = ""
+    """How much it tells of itself. L0: nothing; it is watched from outside. L1: its progress, by the progress file. L2: it runs
+    in a session of Oarlock's, with checkpoints and exact resume."""
+    cpu_cores: float | None = None
+    """Cores that its processes on node 0 kept busy lately."""
+    last_output: str | None = None
+    """When it last printed something, RFC 3339."""
+
+
 class TrainingJobStatus(OpenModel):
     """State of a TrainingJob."""
 
@@ -268,6 +280,8 @@ class TrainingJobStatus(OpenModel):
     """Label selector of the job's pods."""
     progress: Progress | None = None
     """How far training is."""
+    script: ScriptStatus | None = None
+    """What is known of the program, where the job has one."""
     checkpoint: Checkpoints | None = None
     """The checkpoints that matter."""
     restarts: dict[str, int] = Field(default_factory=dict)

@@ -52,6 +52,8 @@ def pods_to_remove(job: JobView) -> tuple[ObservedPod, ...]:
 
 def _describe_success(job: JobView) -> str:
     progress, checkpoints = build_progress(job), build_checkpoints(job)
+    if job.run and job.run.script and not (progress and progress.step):
+        return "the program has ended well"
     accuracy = f", validation accuracy {progress.accuracy}" if progress and progress.accuracy else ""
     trained = f"trained {progress.step} steps{accuracy}" if progress else "trained; its pods left no record"
     export = f". The model is on claim {checkpoints.claim}: {checkpoints.export}" if checkpoints.export else ""

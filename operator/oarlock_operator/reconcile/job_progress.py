@@ -4,24 +4,27 @@ What they say was checked when it was read (`oarlock_operator.untrusted`); here 
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oarlock_api.contract import CheckpointFacts, TerminationRecord, WorkerStatus
+from oarlock_api.contract import CheckpointFacts, ScriptActivity, TerminationRecord, WorkerStatus
 from oarlock_api.metrics import METRICS_BY_NAME
-from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, Progress
+from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, Progress, ScriptStatus
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.reconcile.job_view import JobView
 
 _MAX_PATH_BYTES = 200
 _ACCURACY = "validation/accuracy"
+_OWN_METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,63}")
+_MAX_OWN_METRICS = 24
 
 
 def build_progress(job: JobView) -> Progress | None:
     """Return the figures of the last report, or of the termination record once rank 0 has ended."""
     record = final_record(job)
-    if record is not None and record.steps:
+    if record is not None and (record.steps or (record.step and _is_script(job))):
         return _from_record(job, record)
     return _from_report(job, job.report) if job.report is not None else job.status.progress
 
@@ -34,14 +37,14 @@ def final_record(job: JobView) -> TerminationRecord | None:
 
 def _from_report(job: JobView, report: WorkerStatus) -> Progress:
     steps = report.steps or (job.run.steps if job.run else 0)
-    metrics = _known_metrics(report.metrics)
+    metrics = _known_metrics(job, report.metrics)
     answered = job.observed.report.answered if job.observed.report else None
     progress = Progress(
         epoch=round(report.epoch, 4),
         epochs=report.epochs,
         step=report.step,
         steps=steps,
-        percent=_percent(report.step, steps),
+        percent=None if _is_script(job) and not steps else _percent(report.step, steps),
         eta_seconds=None if report.eta_seconds is None else round(min(report.eta_seconds, 1e9)),
         samples_per_second=metrics.get("samplesPerSecond"),
         metrics=metrics,
@@ -53,14 +56,14 @@ def _from_report(job: JobView, report: WorkerStatus) -> Progress:
 
 def _from_record(job: JobView, record: TerminationRecord) -> Progress:
     before = job.status.progress or Progress()
-    metrics = _known_metrics({**before.metrics, **record.metrics})
+    metrics = _known_metrics(job, {**before.metrics, **record.metrics})
     progress = Progress(
         epoch=round(record.epoch, 4),
         epochs=before.epochs or record.epoch,
         step=record.step,
         steps=record.steps,
-        percent=_percent(record.step, record.steps),
-        eta_seconds=0 if record.step >= record.steps else None,
+        percent=_percent(record.step, record.steps) if record.steps else None,
+        eta_seconds=0 if record.step >= record.steps > 0 else None,
         samples_per_second=before.samples_per_second,
         metrics=metrics,
         accuracy=_show_accuracy(metrics),
@@ -80,9 +83,30 @@ def _percent(step: int, steps: int) -> int:
     return min(100, max(0, 100 * step // steps)) if steps > 0 else 0
 
 
-def _known_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+def _known_metrics(job: JobView, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the figures of the table, and a few of a script's own."""
     finite = {name: float(value) for name, value in metrics.items() if math.isfinite(value)}
-    return {name: finite[name] for name in METRICS_BY_NAME if name in finite}
+    known = {name: finite[name] for name in METRICS_BY_NAME if name in finite}
+    if not _is_script(job):
+        return known
+    own = [name for name in finite if name not in known and _OWN_METRIC.fullmatch(name)]
+    return known | {name: finite[name] for name in own[:_MAX_OWN_METRICS]}
+
+
+def _is_script(job: JobView) -> bool:
+    return job.run is not None and job.run.script is not None
+
+
+def build_script(job: JobView) -> ScriptStatus | None:
+    """Return what is known of a script's program; what was heard last stays."""
+    if not _is_script(job) or job.report is None or not job.report.level:
+        return job.status.script
+    activity = ScriptActivity.from_wire(job.report.activity or {})
+    return ScriptStatus(
+        level=job.report.level,
+        cpu_cores=None if activity.cpu_cores is None else round(activity.cpu_cores, 1),
+        last_output=format_time(activity.last_output) if activity.last_output else None,
+    )
 
 
 def _show_accuracy(metrics: Mapping[str, float]) -> str:

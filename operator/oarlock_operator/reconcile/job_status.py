@@ -12,14 +12,14 @@ from oarlock_operator.policy.phases import add_phase_seconds
 from oarlock_operator.policy.stalls import STALLED
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.job_conditions import describe_conditions
-from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
+from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress, build_script
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.steps import JobStep
 
 MAX_MESSAGE_BYTES = 1000
 _COMING_UP = frozenset({"Scheduling", "Creating"})
 """What every pod goes through in a moment: with many jobs, a write for each of the two would be a third of all writes."""
-_PROGRESS_FIELDS = frozenset({"progress", "checkpoint", "message", "nodes", "queue", "goodput"})
+_PROGRESS_FIELDS = frozenset({"progress", "script", "checkpoint", "message", "nodes", "queue", "goodput"})
 
 
 def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
@@ -38,6 +38,7 @@ def build_job_status(job: JobView, step: JobStep) -> TrainingJobStatus:
             "selector": f"{names.UID_LABEL}={job.owner.uid},{names.ROLE_LABEL}={names.WORKER_ROLE}",
             "queue": None,
             "progress": build_progress(job),
+            "script": build_script(job),
             "checkpoint": build_checkpoints(job) if job.run else before.checkpoint,
             **_turn_clock(job, step.phase),
             **step.changes,
