@@ -183,12 +183,12 @@ def test_average_precision_is_that_of_the_ranked_list(seed: int) -> None:
 def rank_by_hand(predicted: Tensor, boxes: Tensor) -> float:
     """Walk down the list of all predictions, image by image and box by box."""
     hits, taken = [], set()
-    for _score, image, place in sorted(
-        ((float(row[1]), image, place) for image, rows in enumerate(predicted) for place, row in enumerate(rows)),
+    for _score, image, rank in sorted(
+        ((float(row[1]), image, rank) for image, rows in enumerate(predicted) for rank, row in enumerate(rows)),
         reverse=True,
     ):
         overlaps = [
-            (overlap(predicted[image, place, 2:], box[1:]), number)
+            (overlap(predicted[image, rank, 2:], box[1:]), number)
             for number, box in enumerate(boxes[image])
             if (image, number) not in taken
         ]
