@@ -8,6 +8,7 @@ from typing import Any
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
+from oarlock_api.model_misfits import default_loss, find_model_misfits
 from oarlock_api.optimizers import resolve_optimizer
 from oarlock_api.run import (
     DEFAULT_POD_USER,
@@ -28,7 +29,6 @@ from oarlock_api.v1alpha1.recipe import (
 from oarlock_api.v1alpha1.status import DatasetStatus
 from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model, Script, TrainingJobSpec
 from oarlock_api.v1alpha1.volumes import AccessMode, VolumeSpec
-from oarlock_api.zoo import BUILT_IN_MODELS
 
 DEFAULT_EPOCHS = 30.0
 DEFAULT_BATCH_SIZE = 128
@@ -91,7 +91,7 @@ def resolve(
     """
     workers = _resolve_workers(spec, defaults)
     run_dataset = _describe_dataset(dataset) if dataset else None
-    recipe = _resolve_recipe(spec.recipe, run_dataset, workers) if run_dataset else None
+    recipe = _resolve_recipe(spec, run_dataset, workers) if run_dataset else None
     checkpoints = _resolve_checkpoints(
         spec,
         claim=checkpoint_claim or f"{name}-checkpoints",
@@ -194,7 +194,8 @@ def _resolve_workers(spec: TrainingJobSpec, defaults: Defaults) -> RunWorkers:
     )
 
 
-def _resolve_recipe(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Recipe:
+def _resolve_recipe(spec: TrainingJobSpec, dataset: RunDataset, workers: RunWorkers) -> Recipe:
+    recipe = spec.recipe
     batch_size = recipe.batch_size or max(1, min(DEFAULT_BATCH_SIZE, dataset.train_samples // 10))
     world_size = workers.nodes * workers.processes_per_node
     share = math.ceil(batch_size / world_size)
@@ -206,7 +207,7 @@ def _resolve_recipe(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) ->
             "micro_batch_size": min(recipe.micro_batch_size or share, share),
             "optimizer": resolve_optimizer(recipe.optimizer),
             "schedule": resolve_schedule(recipe.schedule),
-            "loss": resolve_loss(recipe.loss, dataset.task),
+            "loss": resolve_loss(recipe.loss, dataset.task, preferred=default_loss(spec.model)),
         }
     )
 
@@ -262,32 +263,12 @@ def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[F
             found=f"{dataset.train_samples} and {dataset.validation_samples} in {dataset.name}",
             remedy="raise split.validation of the Dataset",
         )
-    if spec.model and spec.model.name:
-        yield from _find_model_misfits(spec.model, dataset)
-
-
-def _find_model_misfits(model: Model, dataset: RunDataset) -> Iterator[Finding]:
-    built_in = BUILT_IN_MODELS[str(model.name)]
-    height, width = (*dataset.sample_shape, 0, 0)[:2]
-    if dataset.task not in built_in.tasks:
-        yield Finding(
-            path="spec.model.name",
-            rule=f"must be a model for {dataset.task}",
-            found=built_in.name,
-            remedy="choose another model",
-        )
-    elif min(height, width) < built_in.min_side:
-        yield Finding(
-            path="spec.model.name",
-            rule=f"must fit the images of Dataset {dataset.name}, {width}x{height} pixels",
-            found=f"{built_in.name}, which needs {built_in.min_side}x{built_in.min_side} or more",
-            remedy="use mlp, or import the images larger (spec.image of the Dataset)",
-        )
 
 
 def _find_recipe_misfits(
     spec: TrainingJobSpec, recipe: Recipe, dataset: RunDataset, workers: RunWorkers
 ) -> Iterator[Finding]:
+    yield from find_model_misfits(spec.model or Model(), recipe, dataset)
     yield from _find_batch_misfits(recipe, dataset, workers)
     named = {
         "spec.checkpoints.keepBest.metric": spec.checkpoints.keep_best,

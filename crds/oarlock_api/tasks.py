@@ -60,10 +60,10 @@ TASKS: dict[Task, TaskFacts] = {
 """Tasks that are not here are not supported yet."""
 
 
-def resolve_loss(loss: Loss | None, task: Task) -> Loss:
-    """Return the loss with its name, that of the task if the recipe leaves it open."""
+def resolve_loss(loss: Loss | None, task: Task, *, preferred: LossName | None = None) -> Loss:
+    """Return the loss with its name: if the recipe leaves it open, the one that the model prefers, or that of the task."""
     given = loss or Loss()
-    return given if given.name else given.model_copy(update={"name": TASKS[task].losses[0]})
+    return given if given.name else given.model_copy(update={"name": preferred or TASKS[task].losses[0]})
 
 
 def find_task_misfits(recipe: Recipe, *, ranked_by: dict[str, str], dataset: RunDataset) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from torch.nn import functional
 from oarlock_trainer.models.forms import SampleForm
 from oarlock_trainer.models.lenet import LeNet
 
-_HIDDEN = 10
+_HIDDEN = 64
 
 
 class Siamese(nn.Module):
