@@ -39,8 +39,6 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.model.timm", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.python", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.initFrom", remedy=_LEAVE_OUT),
-    Unsupported(path="spec.recipe.ema", remedy=_LEAVE_OUT),
-    Unsupported(path="spec.recipe.validation.weights", refuses=_other_than("model"), remedy="use model"),
     Unsupported(path="spec.recipe.earlyStop", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.parallelism", refuses=_other_than("ddp"), remedy="use ddp"),

@@ -44,9 +44,9 @@ def test_a_finding_names_the_name_when_it_cannot_name_pods(name: str) -> None:
 
 
 def test_everything_is_said_at_once_when_several_things_are_wrong() -> None:
-    spec = job(recipe={"epochs": 1, "maxSteps": 1, "ema": {}}, workers={"nodes": 0}, modle={})
+    spec = job(recipe={"epochs": 1, "maxSteps": 1, "schedule": {"gamma": 0.5}}, workers={"nodes": 0}, modle={})
 
     findings = validate_training_job(spec, name="X").findings
 
     paths = {finding.path for finding in findings}
-    assert paths == {"metadata.name", "spec.recipe", "spec.recipe.ema", "spec.workers.nodes", "spec.modle"}
+    assert paths == {"metadata.name", "spec.recipe", "spec.recipe.schedule", "spec.workers.nodes", "spec.modle"}

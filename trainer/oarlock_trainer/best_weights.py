@@ -18,8 +18,8 @@ from oarlock_trainer.checkpoints import Checkpointer
 from oarlock_trainer.checkpoints.verification import find_damage
 from oarlock_trainer.export import Origin
 
-_MODEL_PREFIX = "model/"
-"""Under which checkpoints keep parameters and buffers."""
+_MODEL_PREFIX, _AVERAGE_PREFIX = "model/", "average/"
+"""Under which checkpoints keep parameters and buffers, and their averages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +82,15 @@ def _warn(findings: list[str], origin: Origin, by: str, best_metric: float | Non
     return [f"{finding}; the {origin} is exported instead" for finding in findings]
 
 
-def read_weights(checkpoint: Path, model: nn.Module) -> None:
-    """Put the parameters and buffers of the checkpoint in the folder `checkpoint` into `model`; on this rank alone.
+def read_weights(checkpoint: Path, model: nn.Module, *, averaged: bool = False) -> None:
+    """Put parameters and buffers, or their averages, of the checkpoint in the folder `checkpoint` into `model`; on this rank alone.
 
     Raises:
         torch.distributed.checkpoint.CheckpointException: if the checkpoint is of another model.
     """
-    weights = {_MODEL_PREFIX + name: value for name, value in model.state_dict().items()}
+    prefix = _AVERAGE_PREFIX if averaged else _MODEL_PREFIX
+    weights = {prefix + name: value for name, value in model.state_dict().items()}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # on purpose: one rank reads
         load(weights, storage_reader=FileSystemReader(checkpoint), no_dist=True)
-    model.load_state_dict({name.removeprefix(_MODEL_PREFIX): value for name, value in weights.items()})
+    model.load_state_dict({name.removeprefix(prefix): value for name, value in weights.items()})

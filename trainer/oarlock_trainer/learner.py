@@ -1,5 +1,6 @@
 """The model with all that trains it: optimizer, schedule, number format, and its spread over the processes."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,8 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from oarlock_api.schedules import RateFactor, build_schedule
+from oarlock_api.v1alpha1.recipe import Weights
+from oarlock_trainer.averaging import WeightAverage
 from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
@@ -33,6 +36,10 @@ class Learner:
     gradient_clip_norm: float | None
     compilation: str
     """Whether the model is compiled, and why."""
+    average: WeightAverage | None
+    """The average of the weights, if the recipe wants one."""
+    judges_average: bool
+    """Whether the average is what is validated and exported."""
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -53,8 +60,16 @@ class Learner:
         norm = self._clip_gradients()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.average is not None:
+            self.average.update()
         self.optimizer.zero_grad(set_to_none=True)
         return norm.nan_to_num(0.0, 0.0) if norm is not None and self.scaler.is_enabled() else norm
+
+    def judged_weights(self) -> AbstractContextManager[None]:
+        """Return the context in which the model has the weights that are validated."""
+        if self.average is None or not self.judges_average:
+            return nullcontext()
+        return self.average.swapped_in()
 
     def _clip_gradients(self) -> Tensor | None:
         if self.gradient_clip_norm is None:
@@ -81,9 +96,10 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
     if compiles:
         model.compile()
     precision = choose_precision(recipe.precision, device)
+    network = spread_model(model, processes)
     return Learner(
         model=model,
-        network=spread_model(model, processes),
+        network=network,
         optimizer=build_optimizer(recipe.optimizer, model, device_type=device.type, groups=groups),
         scaler=GradScaler(device.type, enabled=precision is torch.float16),
         precision=precision,
@@ -91,4 +107,6 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         rate_factor=build_schedule(recipe.schedule, steps=run.steps),
         gradient_clip_norm=recipe.gradient_clip_norm,
         compilation=f"{'on' if compiles else 'off'}: {why}",
+        average=WeightAverage(model, decay=recipe.ema.decay) if recipe.ema else None,
+        judges_average=recipe.validation.weights is Weights.EMA,
     )

@@ -103,16 +103,17 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
     steering.settle(step)
     began = time.monotonic()
     steering.throughput.pause(began)
-    tallies = validate(
-        p.learner.model,
-        p.data.validation,
-        task=p.task,
-        processes=processes,
-        precision=p.learner.precision,
-        rows=_VALIDATION_ROWS * p.data.rows,
-        is_stopping=lambda: bool(steering.stop) or steering.is_stopping,
-        on_beat=lambda: steering.record.beat(PodPhase.VALIDATING),
-    )
+    with p.learner.judged_weights():
+        tallies = validate(
+            p.learner.model,
+            p.data.validation,
+            task=p.task,
+            processes=processes,
+            precision=p.learner.precision,
+            rows=_VALIDATION_ROWS * p.data.rows,
+            is_stopping=lambda: bool(steering.stop) or steering.is_stopping,
+            on_beat=lambda: steering.record.beat(PodPhase.VALIDATING),
+        )
     steering.throughput.resume(time.monotonic())
     if tallies is None:
         steering.is_stopping = True
@@ -174,7 +175,9 @@ def _export(p: Preparation, config: TrainerConfig, step: int) -> None:
     steering.reporter.warn(step, *choice.warnings)
     steering.reporter.note_checkpoints(latest=checkpointer.latest, best=choice.checkpoint)
     if choice.checkpoint is not None and choice.checkpoint.step != step:
-        read_weights(config.run_dir / choice.checkpoint.path, p.learner.model)
+        read_weights(config.run_dir / choice.checkpoint.path, p.learner.model, averaged=p.learner.judges_average)
+    elif p.learner.average is not None and p.learner.judges_average:
+        p.learner.average.put_into_model()
     path = export_model(
         config.run_dir, p.learner.model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
     )

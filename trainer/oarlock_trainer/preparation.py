@@ -79,7 +79,9 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     _rehearse(learner, data, task, on_beat=partial(record.beat, PodPhase.COMPILING))
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
-    state = TrainingState(model=learner.model, optimizer=learner.optimizer, scaler=learner.scaler)
+    state = TrainingState(
+        model=learner.model, optimizer=learner.optimizer, scaler=learner.scaler, average=learner.average
+    )
     loaded = checkpointer.load_latest(state)
     step = state.position // config.batch_size
     steering = _build_steering(

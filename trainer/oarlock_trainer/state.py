@@ -10,6 +10,8 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from oarlock_trainer.averaging import WeightAverage
+
 VALIDATED_STEP = "validatedStep"
 """Counter: the step of the last validation."""
 
@@ -28,6 +30,8 @@ class TrainingState:
     optimizer: Optimizer
     scaler: GradScaler | None = None
     """Of losses, for fp16."""
+    average: WeightAverage | None = None
+    """Of the weights, if the recipe wants one."""
     position: int = 0
     """Samples consumed since the start of the run, over all ranks and attempts; the step is this over the batch size."""
     counters: dict[str, float] = field(default_factory=dict)

@@ -263,10 +263,11 @@ class Weights(StrEnum):
 
 
 class Ema(WireModel):
-    """An exponential moving average of the weights."""
+    """An exponential moving average of the weights and of the statistics of norms."""
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    """Share of the average that is kept at each step."""
+    """Share of the average that is kept at each step; after n steps at most (1 + n) / (10 + n), so that the random weights of the
+    beginning are soon forgotten."""
 
 
 class ValidationInterval(WireModel):
@@ -284,7 +285,7 @@ class Validation(WireModel):
     every: ValidationInterval = ValidationInterval(epochs=1)
     """How often."""
     weights: Weights = Weights.MODEL
-    """Which weights."""
+    """Which weights are validated, ranked by keepBest, and exported: the model's, or with ema their average."""
 
 
 class EarlyStop(WireModel):

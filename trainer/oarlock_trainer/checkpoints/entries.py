@@ -5,10 +5,12 @@
     optimizer/groups                    hyperparameters of each group, and its parameters' names
     progress                            position and counters
     scaler                              scale of losses, with fp16
+    average/<name>                      the average of the weights, if there is one
+    averaged                            steps that it has taken up
     rng/<rank>/<generator>              random states of each rank
 
-Names of parameters, never their numbers, so that a checkpoint outlives a changed order. What else a run may learn (an average
-of the weights, for one) takes a prefix of its own. No I/O and no collectives.
+Names of parameters, never their numbers, so that a checkpoint outlives a changed order. What else a run may learn takes a
+prefix of its own. No I/O and no collectives.
 """
 
 from collections.abc import Mapping
@@ -30,6 +32,8 @@ _MOMENTS = "optimizer/state/"
 _GROUPS = "optimizer/groups"
 _PROGRESS = "progress"
 _SCALER = "scaler"
+_AVERAGE = "average/"
+_AVERAGED = "averaged"
 
 # How an optimizer computes is chosen for the machine at hand; a run that moves keeps the choice made there.
 _IMPLEMENTATION = frozenset({"foreach", "fused", "capturable", "differentiable"})
@@ -47,6 +51,9 @@ def collect_entries(state: TrainingState, *, rng: Mapping[str, Tensor], rank: in
     entries[_PROGRESS] = {"position": state.position, "counters": dict(state.counters)}
     if state.scaler is not None and state.scaler.is_enabled():
         entries[_SCALER] = state.scaler.state_dict()
+    if state.average is not None:
+        entries |= {_AVERAGE + name: value for name, value in state.average.values.items()}
+        entries[_AVERAGED] = {"updates": state.average.updates}
     return entries | {f"{_rng_prefix(rank)}{name}": value for name, value in rng.items()}
 
 
@@ -85,10 +92,12 @@ def build_targets(metadata: Metadata, state: TrainingState, *, rank: int) -> Ent
     targets: Entries = {_MODEL + name: value for name, value in state.model.state_dict().items()}
     _check_model(targets, stored)
     parameters = dict(state.model.named_parameters())
+    average = state.average.values if state.average is not None else {}
+    targets |= {_AVERAGE + name: value for name, value in average.items()}
     for name, facts in stored.items():
         if name.startswith(_MOMENTS):
             targets[name] = _empty_moment(facts, like=parameters.get(_moment_of(name)[0]))
-        elif name in (_GROUPS, _PROGRESS, _SCALER) or name.startswith(_rng_prefix(rank)):
+        elif name in (_GROUPS, _PROGRESS, _SCALER, _AVERAGED) or name.startswith(_rng_prefix(rank)):
             targets[name] = _empty_moment(facts, like=None)
     return targets
 
@@ -107,6 +116,9 @@ def restore_entries(entries: Entries, state: TrainingState, *, rank: int, device
     state.counters = dict(entries[_PROGRESS]["counters"])
     if state.scaler is not None and _SCALER in entries:
         state.scaler.load_state_dict(entries[_SCALER])
+    if state.average is not None:
+        average = {name.removeprefix(_AVERAGE): value for name, value in entries.items() if name.startswith(_AVERAGE)}
+        state.average.load(average, updates=entries[_AVERAGED]["updates"])
     restore_rng({name.removeprefix(own): value for name, value in entries.items() if name.startswith(own)}, device)
 
 
@@ -137,7 +149,8 @@ def _parameter_names(model: nn.Module) -> dict[int, str]:
 
 
 def _parameter_entries(model: nn.Module) -> set[str]:
-    return {_MODEL + name for name, _ in model.named_parameters(remove_duplicate=False)}
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    return {prefix + name for prefix in (_MODEL, _AVERAGE) for name in names}
 
 
 def _share_out(names: set[str], entries: Entries, *, size: int) -> list[list[str]]:

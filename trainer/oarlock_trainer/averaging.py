@@ -1,0 +1,66 @@
+"""The exponential moving average of the weights: updated after every step, part of every checkpoint, used where the recipe says.
+
+Buffers are averaged with the weights that they belong to; as those of the model, they are rank 0's when it matters. No collective
+and no wait for the device.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class WeightAverage:
+    """The average of one model, by the names of its state."""
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        """Begin with the weights as they are; `model` is on its device and spread over the processes."""
+        self._decay = decay
+        self._live = {name: value.detach() for name, value in model.state_dict().items()}
+        self.values = {name: value.clone() for name, value in self._live.items()}
+        """The averages, changed in place."""
+        self.updates = 0
+        """Steps that have been taken up."""
+        self._floats = [name for name, value in self._live.items() if value.is_floating_point()]
+        self._counts = [name for name in self._live if name not in set(self._floats)]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take up the weights after a step.
+
+        The first weights are random: as long as only few steps have been taken up, less of the average is kept than `decay`.
+        """
+        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        live = [self._live[name] for name in self._floats]
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average([self.values[name] for name in self._floats], live, self.updates)
+        for name in self._counts:
+            self.values[name].copy_(self._live[name])
+
+    @torch.no_grad()
+    def load(self, values: Mapping[str, Tensor], *, updates: int) -> None:
+        """Go on from an average that was saved."""
+        self.updates = updates
+        for name, value in self.values.items():
+            value.copy_(values[name])
+
+    @torch.no_grad()
+    def put_into_model(self) -> None:
+        """Replace the model's weights by the average, for good."""
+        for name, value in self._live.items():
+            value.copy_(self.values[name])
+
+    @contextmanager
+    def swapped_in(self) -> Iterator[None]:
+        """Let the model have the averaged weights for a while."""
+        kept = {name: value.clone() for name, value in self._live.items()}
+        self.put_into_model()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in self._live.items():
+                    value.copy_(kept[name])
