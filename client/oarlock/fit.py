@@ -13,6 +13,11 @@ from oarlock.local.machine import GPU_RESOURCE, Machine
 
 CPUS_PER_GPU = 4
 """Cores that a pod with a GPU asks for where the manifest does not say."""
+_CLUSTER_POLICIES = {
+    "ttlSecondsAfterFinished": "results stay until they are cleared",
+    "queue": "this machine has no queue",
+}
+"""Fields of runPolicy that mean nothing on one machine, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +42,7 @@ def fit_job(body: Mapping[str, Any], machine: Machine, *, nodes: int | None = No
     changes = (
         *_fit_nodes(workers, nodes),
         *_fit_policies(fitted["spec"]),
+        *_fit_script(fitted["spec"]),
         *_fit_gpus(workers, machine),
         *_fit_processes(workers, machine),
         *_fit_cpus(workers, machine),
@@ -56,8 +62,23 @@ def _fit_policies(spec: dict[str, Any]) -> Iterator[str]:
     """Drop what is meant for clusters: here no machine comes or goes, and results stay until somebody clears them."""
     if spec["workers"].pop("elastic", None) is not None:
         yield "workers.elastic: left out (this is one machine)"
-    if spec.get("runPolicy", {}).pop("ttlSecondsAfterFinished", None) is not None:
-        yield "runPolicy.ttlSecondsAfterFinished: left out (results stay until they are cleared)"
+    policy = spec.get("runPolicy", {})
+    left_out = [name for name in _CLUSTER_POLICIES if name in policy]
+    if left_out:
+        spec["runPolicy"] = fit_run_policy(policy)
+    yield from (f"runPolicy.{name}: left out ({_CLUSTER_POLICIES[name]})" for name in left_out)
+
+
+def fit_run_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job's runPolicy without what only a cluster can do."""
+    return {name: value for name, value in policy.items() if name not in _CLUSTER_POLICIES}
+
+
+def _fit_script(spec: dict[str, Any]) -> Iterator[str]:
+    """Run the program with this installation's Python: there are no images here."""
+    script = spec.get("script", {})
+    if script.pop("image", None) is not None:
+        yield "script.image: left out (this machine runs the program with its own Python)"
 
 
 def _fit_gpus(workers: dict[str, Any], machine: Machine) -> Iterator[str]:

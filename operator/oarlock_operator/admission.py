@@ -88,7 +88,7 @@ class Admission:
         self._wake, self._wake_at = wake, wake_at
         self._budget = parse_budget(settings.queue_budget) if settings.queue_budget else None
         self._handing_over = HandingOver(cluster, clock, settings)
-        self._off = _why_off(settings)
+        self._off = say_why_off(settings)
         self._cluster_pods = cluster_pods
         self._known: dict[Reference, _Known] = {}
         self._grants: dict[str, _Grant] = {}
@@ -337,7 +337,7 @@ def _is_news(job: QueuedJob, old: Verdict | None, verdict: Verdict) -> bool:
     return old.essence != verdict.essence
 
 
-def _why_off(settings: Settings) -> str:
+def say_why_off(settings: Settings) -> str:
     """Return why there is no queue; empty if there is one.
 
     Raises:
@@ -345,6 +345,8 @@ def _why_off(settings: Settings) -> str:
     """
     if settings.queueing not in {"auto", "on", "off"}:
         raise ValueError(f"OARLOCK_OPERATOR_QUEUEING must be auto, on or off, got {settings.queueing!r}")
+    if settings.is_local:
+        return "this machine has no queue: pods start as soon as they fit on it"
     if settings.pod_groups:
         return f"all jobs are handed over to {settings.pod_groups}"
     if settings.queueing == "off":

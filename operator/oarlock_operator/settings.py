@@ -17,6 +17,8 @@ class Settings:
 
     trainer_image: str = "oarlock-trainer:0.1.0"
     """Image of worker and import pods whose manifest names none."""
+    site: str = "cluster"
+    """Where pods run, which messages speak of: cluster; or machine, as in local runs, where nobody edits what was applied."""
     namespace: str = ""
     """Namespace to serve; empty: all of them."""
     default_gpus_per_node: int = 0
@@ -78,6 +80,11 @@ class Settings:
     """Labels that pod templates may add; those that give a cloud's identity must be written out."""
     allowed_device_variables: str = ""
     """Variables that hand devices of the node to a container, and that pod templates may set nevertheless."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether pods are processes of the user's own machine."""
+        return self.site == "machine"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

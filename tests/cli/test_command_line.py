@@ -63,6 +63,16 @@ def test_valid_manifests_are_named_by_line(tmp_path: Path, manifests: Path) -> N
     assert f"{manifests}:7: TrainingJob lenet is valid" in result.stdout
 
 
+def test_absent_dataset_is_told_when_only_the_job_is_validated(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(MANIFESTS.split("---\n")[1])
+    result = oarlock(tmp_path, "validate", "job.yaml")
+
+    assert (result.returncode, result.stdout) == (0, "job.yaml:2: TrainingJob lenet is valid\n")
+    assert result.stderr == (
+        "job.yaml:5: warning: Dataset digits is not among these files: it must be in the job's namespace\n"
+    )
+
+
 def test_problems_go_to_standard_error_with_exit_code_2(tmp_path: Path, manifests: Path) -> None:
     manifests.write_text(MANIFESTS.replace("model: {name: lenet}", "modle: {name: lenet}"))
     for command in (["validate"], ["run"], ["run", "--dry-run"]):
@@ -112,6 +122,8 @@ def test_dry_run_shows_the_job_resolved_and_what_waits_for_the_data(tmp_path: Pa
         "    learningRate: 0.001",
         "  batchSize: decided when the data is imported",
         "steps: decided when the data is imported",
+        "runPolicy:\n  suspend: false\n  backoffLimit: 3\n  startupDeadlineSeconds: 600\n  progressDeadlineSeconds: 600\n",
+        "  activeDeadlineSeconds: null\n",
     ):
         assert words in result.stdout
     assert not (tmp_path / "oarlock-runs").exists()
@@ -246,8 +258,9 @@ def test_status_of_an_interrupted_run_says_so_first(tmp_path: Path) -> None:
     assert lines[-1].strip() == "Valid=True Accepted"
 
 
-def test_empty_list_says_how_to_begin(tmp_path: Path) -> None:
-    result = oarlock(tmp_path, "list")
+@pytest.mark.parametrize("command", ["list", "status"])
+def test_empty_list_says_how_to_begin(tmp_path: Path, command: str) -> None:
+    result = oarlock(tmp_path, command)
 
     assert (result.returncode, "oarlock run FOLDER" in result.stdout) == (0, True)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,6 +129,7 @@ def test_run_goes_on_where_it_was_when_ctrl_c_and_sigkill_interrupt_it(tmp_path:
     suspended_at = safe_step(tmp_path)
     assert (first.returncode, read_job(tmp_path)["status"]["phase"]) == (75, "Suspended"), output
     assert f"step {suspended_at:,} is safe" in output
+    assert not any(words in output for words in ("runPolicy.suspend", "Kueue", "administrator", "image is pulled"))
     assert not find_pods(tmp_path)
 
     second = start(tmp_path, "shapes", *_LONG)
@@ -144,6 +146,7 @@ def test_run_goes_on_where_it_was_when_ctrl_c_and_sigkill_interrupt_it(tmp_path:
     job = read_job(tmp_path)
     assert (code, job["status"]["phase"]) == (0, "Succeeded"), output
     assert "goes on from the checkpoint of step" in output
+    assert re.search(r"training +train accuracy .* \(mean of the last \d+ steps?\)", output)
     assert job["status"]["countedRestarts"] == 0
     steps = [json.loads(line)["step"] for line in _list_steps(tmp_path)]
     assert steps == list(range(1, len(steps) + 1))

@@ -74,11 +74,14 @@ def test_workers_fit_and_changes_are_said(
     assert job == make_job(**workers)  # untouched
 
 
-def test_results_stay_on_a_machine_of_ones_own() -> None:
+def test_policies_of_clusters_are_left_out_on_a_machine_of_ones_own() -> None:
     job = make_job()
-    job["spec"]["runPolicy"] = {"ttlSecondsAfterFinished": 60, "backoffLimit": 1}
+    job["spec"]["runPolicy"] = {"ttlSecondsAfterFinished": 60, "backoffLimit": 1, "queue": "team"}
 
     result = fit_job(job, LAPTOP)
 
     assert result.body["spec"]["runPolicy"] == {"backoffLimit": 1}
-    assert [change.split(":")[0] for change in result.changes] == ["runPolicy.ttlSecondsAfterFinished"]
+    assert [change.split(":")[0] for change in result.changes] == [
+        "runPolicy.ttlSecondsAfterFinished",
+        "runPolicy.queue",
+    ]

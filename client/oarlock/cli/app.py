@@ -109,6 +109,7 @@ def validate(
     from oarlock.cli.problems import print_problems
     from oarlock.manifests.problems import ManifestsError
     from oarlock.manifests.reading import read_manifests
+    from oarlock.running.ordering import find_absent_datasets
 
     try:
         manifests = read_manifests(paths)
@@ -117,6 +118,10 @@ def validate(
         raise typer.Exit(EXIT_INVALID) from None
     for manifest in manifests:
         typer.echo(f"{manifest.place_of('kind')}: {manifest.kind} {manifest.name} is valid")
+    for place, name in find_absent_datasets(manifests):
+        typer.echo(
+            f"{place}: warning: Dataset {name} is not among these files: it must be in the job's namespace", err=True
+        )
 
 
 @app.command("list")
@@ -130,12 +135,18 @@ def list_all(runs: RunsOption = DEFAULT_RUNS) -> None:
 
 @app.command()
 def status(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A job or a Dataset.")], runs: RunsOption = DEFAULT_RUNS
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A job or a Dataset; without one, all are listed.")
+    ] = None,
+    runs: RunsOption = DEFAULT_RUNS,
 ) -> None:
     """Show how a job or a Dataset is, and where its results are."""
     from oarlock.cli.consoles import make_console
-    from oarlock.cli.listing import print_status
+    from oarlock.cli.listing import print_status, print_table
 
+    if name is None:
+        print_table(make_console(), RunsFolder(root=runs))
+        return
     for item in _find(name, RunsFolder(root=runs)):
         print_status(make_console(), item, RunsFolder(root=runs))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from oarlock.fit import fit_job
+from oarlock.fit import fit_job, fit_run_policy
 from oarlock.local.machine import Machine
 from oarlock.local.session import IMAGE
 from oarlock.manifests.problems import ManifestsError, Problem
@@ -14,12 +14,14 @@ from oarlock_api.resolve import Defaults, ReadyDataset, UnresolvableError, resol
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1 import DatasetStatus, TrainingJobSpec
 from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.training_job import RunPolicy
+from oarlock_operator.manifests.scripts import choose_progress_deadline
 
 _FEW, _MANY = 1_000, 1_000_000
 """Samples of two imagined data sets: what differs between them depends on the data."""
 _SIDE = 64
 _CLASSES = 10
-_SHOWN = ("model", "recipe", "script", "code", "steps", "stepsPerEpoch", "workers", "checkpoints")
+_SHOWN = ("model", "recipe", "script", "code", "steps", "stepsPerEpoch", "workers", "checkpoints", "runPolicy")
 _MACHINERY = frozenset(
     {"image", "statusPort", "gpuResource", "created", "size", "storageClass", "accessModes", "retain"}
 )
@@ -63,8 +65,8 @@ def resolve_job(
                 status=DatasetStatus.from_wire(dataset["status"]),
             )
             run = _resolve(manifest, spec, ready, machine)
-            return Resolved(name=manifest.name, run=_show(run), changes=fitted.changes)
-        few, many = (_show(_resolve(manifest, spec, _imagine(spec, count), machine)) for count in (_FEW, _MANY))
+            return Resolved(name=manifest.name, run=_show(run, spec), changes=fitted.changes)
+        few, many = (_show(_resolve(manifest, spec, _imagine(spec, count), machine), spec) for count in (_FEW, _MANY))
     except UnresolvableError as error:
         raise ManifestsError(_place(manifest, finding) for finding in error.findings) from None
     return Resolved(
@@ -91,10 +93,18 @@ def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset | None:
     return ReadyDataset(name=spec.dataset.name, uid="", task=Task.IMAGE_CLASSIFICATION, status=status)
 
 
-def _show(run: Run) -> dict[str, Any]:
-    """Return the parts of a run that mean something to its user."""
-    wire = run.to_wire()
+def _show(run: Run, spec: TrainingJobSpec) -> dict[str, Any]:
+    """Return the parts of a run that mean something to its user, and how it is treated, which no run holds: it may change."""
+    wire = {**run.to_wire(), "runPolicy": _resolve_policy(spec.run_policy, run)}
     return {key: _without_machinery(wire[key]) for key in _SHOWN if key in wire}
+
+
+def _resolve_policy(policy: RunPolicy, run: Run) -> dict[str, Any]:
+    """Return every field of a policy that means something on one machine; null: no limit."""
+    every = RunPolicy.model_validate(
+        {**policy.model_dump(), "progress_deadline_seconds": choose_progress_deadline(policy, run) or None}
+    )
+    return fit_run_policy(every.model_dump(mode="json", by_alias=True))
 
 
 def _without_machinery(value: Any) -> Any:

@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from oarlock.cli.curves import place_side_by_side, plot
-from oarlock.cli.run_log import Curve, Curves, read_curves
-from oarlock.cli.wording import count_epochs, count_of, format_duration, format_epochs, format_figure, format_percent
+from oarlock.cli.run_log import Curve, Curves, read_curves, read_last_steps
+from oarlock.cli.wording import count_epochs, count_of, format_duration, format_epochs, format_figure
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.running.outcomes import End, Outcome
+from oarlock_api.metrics import METRICS_BY_NAME, find_figure, show_metric
 
 Object = Mapping[str, Any]
 
@@ -20,6 +21,9 @@ _STYLES = ("cyan", "yellow")
 _PLOT_HEIGHT = 6
 _WIDEST_PLOT, _NARROWEST_PLOT = 40, 16
 _DETAIL_LINES = 12
+
+_TRAINING = tuple(name for name in METRICS_BY_NAME if name.startswith("train/"))
+"""Figures of training steps."""
 
 
 def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
@@ -68,20 +72,25 @@ def _describe_success(outcome: Outcome, runs: RunsFolder, width: int) -> Iterato
     yield f"[bold green]✓ {name} {when}[/]"
     folder = runs.run_folder(job)
     if folder:
-        yield from _draw_curves(read_curves(folder / "log.jsonl"), width)
+        figure = find_figure("validation", progress.get("metrics") or {}) or "validation/accuracy"
+        yield from _draw_curves(
+            read_curves(folder / "log.jsonl", quantity=figure.removeprefix("validation/")), figure, width
+        )
     yield from _list_facts(_collect_results(job, runs))
     if outcome.end is End.ALREADY:
         yield "[dim]Nothing was done. --fresh trains it anew; more epochs need another name or --fresh.[/]"
 
 
-def _draw_curves(curves: Curves, width: int) -> Iterator[str]:
+def _draw_curves(curves: Curves, figure: str, width: int) -> Iterator[str]:
     each = min(_WIDEST_PLOT, (width - 24) // 2)
     if each < _NARROWEST_PLOT:
         return
     size = (each, _PLOT_HEIGHT)
     loss = _draw_curve("loss", curves.loss, size, format_figure)
-    accuracy = _draw_curve("accuracy", curves.accuracy, size, lambda y: f"{100 * y:.0f} %")
-    lines = place_side_by_side(loss, accuracy, width=each + 14)
+    is_share = METRICS_BY_NAME[figure].unit == "ratio"
+    label = (lambda y: f"{100 * y:.0f} %") if is_share else format_figure
+    other = _draw_curve(figure.removeprefix("validation/"), curves.figure, size, label)
+    lines = place_side_by_side(loss, other, width=each + 14)
     if lines:
         yield ""
         yield from (f"  {line}" for line in lines)
@@ -100,7 +109,7 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
     metrics = (status.get("progress") or {}).get("metrics") or {}
     checkpoint = status.get("checkpoint") or {}
     best = checkpoint.get("best")
-    facts = {"final": _say_final(metrics)}
+    facts = {"final": _say_final(metrics), "training": _say_training(runs.run_folder(job))}
     if best and best.get("metric") is not None:
         metric = job["status"]["run"]["checkpoints"]["keepBest"]["metric"]
         facts["best"] = (
@@ -119,13 +128,21 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
 
 
 def _say_final(metrics: Mapping[str, float]) -> str:
-    names = ("validation/accuracy", "validation/loss", "train/accuracy", "train/loss")
+    names = (find_figure("validation", metrics), "validation/loss")
     return ", ".join(_say_metric(name, metrics[name]) for name in names if name in metrics)
 
 
+def _say_training(folder: Path | None) -> str:
+    """Say how training ended, by the log: what was reported last is a mean over however many steps came since the report before."""
+    end = read_last_steps(folder / "log.jsonl", _TRAINING) if folder else None
+    if end is None:
+        return ""
+    figures = ", ".join(_say_metric(name, value) for name, value in end.means.items())
+    return f"{figures} (mean of the last {count_of(end.steps, 'step')})"
+
+
 def _say_metric(name: str, value: float) -> str:
-    words = name.replace("/", " ")
-    return f"{words} {format_percent(value) if name.endswith('accuracy') else format_figure(value)}"
+    return f"{name.partition('/')[0]} {show_metric(name, value)}"
 
 
 def _describe_failure(outcome: Outcome, runs: RunsFolder, _: int) -> Iterator[str]:

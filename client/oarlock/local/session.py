@@ -113,7 +113,7 @@ class LocalSession:
         return [
             job["metadata"]["name"]
             for job in jobs
-            if job["spec"]["dataset"]["name"] == dataset.name
+            if job["spec"].get("dataset", {}).get("name") == dataset.name
             and job.get("status", {}).get("phase") not in FINISHED_JOB_PHASES
         ]
 
@@ -200,6 +200,7 @@ async def _hold_unfinished_jobs(cluster: LocalCluster) -> None:
 def build_settings(machine: Machine) -> Settings:
     """Return the operator's settings for one machine: everything is near, and nobody else is kept waiting."""
     return Settings(
+        site="machine",
         queueing="off",  # a machine with one user needs no queue: pods wait for its GPUs
         trainer_image=IMAGE,
         default_gpus_per_node=len(machine.gpus),

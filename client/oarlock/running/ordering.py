@@ -8,7 +8,7 @@ from oarlock_api.findings import Finding
 
 Key = tuple[str, str, str]
 
-_RANKS = {"PersistentVolumeClaim": 0, "Dataset": 1, "TrainingJob": 2}
+_RANKS = {"PersistentVolumeClaim": 0, "ConfigMap": 0, "Dataset": 1, "TrainingJob": 2}
 
 
 def order(manifests: Sequence[Manifest]) -> list[Manifest]:
@@ -42,10 +42,21 @@ def find_missing(manifests: Sequence[Manifest], known: Collection[Key]) -> Itera
                 yield _describe_missing(manifest, need)
 
 
+def find_absent_datasets(manifests: Sequence[Manifest]) -> Iterator[tuple[str, str]]:
+    """Yield where a job names a Dataset that is not among the manifests, and its name: it may be on a cluster already."""
+    there = {manifest.key for manifest in manifests}
+    for manifest in manifests:
+        for kind, _, name in (need for need in _list_needs(manifest) if need not in there):
+            if kind == "Dataset":
+                yield manifest.place_of("spec.dataset.name"), name
+
+
 def _describe_missing(manifest: Manifest, need: Key) -> Problem:
     kind, _, name = need
     if kind == "Dataset":
         path, remedy = "spec.dataset.name", "name its manifest on the command line too, or correct the name"
+    elif kind == "ConfigMap":
+        path, remedy = "spec.code.configMap", "name its manifest too, or a kustomization.yaml that makes it of files"
     else:
         path = "spec.source.volume.claim"
         remedy = f"say which folder it is: --claim {name}=FOLDER"
@@ -57,6 +68,8 @@ def _describe_missing(manifest: Manifest, need: Key) -> Problem:
 def _list_needs(manifest: Manifest) -> list[Key]:
     spec = manifest.body["spec"]
     if manifest.kind == "TrainingJob":
-        return [("Dataset", manifest.namespace, spec["dataset"]["name"])] if "dataset" in spec else []
+        data = [("Dataset", manifest.namespace, spec["dataset"]["name"])] if "dataset" in spec else []
+        code = [("ConfigMap", manifest.namespace, spec["code"]["configMap"])] if "code" in spec else []
+        return [*data, *code]
     volume = spec.get("source", {}).get("volume") if manifest.kind == "Dataset" else None
     return [("PersistentVolumeClaim", manifest.namespace, volume["claim"])] if volume else []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oarlock.fit import fit_job
+from oarlock.fit import fit_job, fit_run_policy
 from oarlock.local.machine import Machine
 from oarlock.local.session import LocalSession, reference_of
 from oarlock.manifests.problems import ManifestsError, Problem
@@ -23,6 +23,7 @@ from oarlock_operator.reconcile.plans import Reference
 Object = dict[str, Any]
 
 _GLANCE_SECONDS = 0.15
+_THERE_AT_ONCE = frozenset({"PersistentVolumeClaim", "ConfigMap"})
 _ENDED_WELL = frozenset({"Ready", "Succeeded"})
 _ENDED_BADLY = frozenset({"Failed", "Invalid"})
 _FINISHED = _ENDED_WELL | {"Failed"}
@@ -56,7 +57,7 @@ class Runner:
         """Run the manifests in the order given, up to the first that does not end well."""
         outcomes: list[Outcome] = []
         for manifest in manifests:
-            if manifest.kind == "PersistentVolumeClaim":
+            if manifest.kind in _THERE_AT_ONCE:
                 await self._session.apply(manifest.body)
                 continue
             outcomes.append(await self._run_one(manifest))
@@ -74,7 +75,7 @@ class Runner:
         if problems:
             raise ManifestsError(problems)
         for manifest in reversed(manifests):
-            if manifest.kind == "PersistentVolumeClaim":
+            if manifest.kind in _THERE_AT_ONCE:
                 continue
             reference = reference_of(manifest.body)
             known = self._session.find(reference)
@@ -126,7 +127,7 @@ class Runner:
         if manifest.kind == "Dataset":
             await self._take_up_import(reference)
             return
-        dataset = manifest.body["spec"]["dataset"]["name"]
+        dataset = manifest.body["spec"].get("dataset", {}).get("name", "")
         await self._take_up_import(Reference(kind="Dataset", namespace=manifest.namespace, name=dataset))
         if known is None:
             return
@@ -151,7 +152,7 @@ class Runner:
             return manifest.body
         asked = format_asked(manifest.body)
         if known and known.get("status", {}).get("run"):
-            policy = manifest.body["spec"].get("runPolicy", {})
+            policy = fit_run_policy(manifest.body["spec"].get("runPolicy", {}))
             body = {**manifest.body, "spec": {**known["spec"], "runPolicy": policy}}
         else:
             fitted = fit_job(manifest.body, self._machine, nodes=self._nodes)

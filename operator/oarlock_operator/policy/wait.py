@@ -31,6 +31,8 @@ class Surroundings:
     """The spec that the pods were created with; empty: not known."""
     rooms: Sequence[Room] = ()
     """The cluster's nodes with what is free on them; empty: not known."""
+    is_local: bool = False
+    """Whether pods are processes of the user's own machine, for which no image is pulled."""
 
 
 def locate(pod: ObservedPod) -> str:

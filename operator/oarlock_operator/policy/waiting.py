@@ -47,7 +47,7 @@ def _explain_pod(pod: ObservedPod, surroundings: Surroundings) -> Wait:
         or explain_init_container(pod)
         or explain_volume(pod)
         or _explain_sandbox(pod)
-        or _explain_creation(pod)
+        or _explain_creation(pod, is_local=surroundings.is_local)
     )
 
 
@@ -67,10 +67,11 @@ def _explain_sandbox(pod: ObservedPod) -> Wait | None:
     )
 
 
-def _explain_creation(pod: ObservedPod) -> Wait:
+def _explain_creation(pod: ObservedPod, *, is_local: bool) -> Wait:
     """Say what is being done to a pod that nothing is known to be wrong with."""
     doing = f" ({pod.waiting_reason})" if pod.waiting_reason else ""
     since = f" since {format_time(pod.scheduled_at)}" if pod.scheduled_at else ""
     said = pod.waiting_message or pod.warning
-    repeated = f": {clip(said, MAX_SAID)}" if said else ": its image is pulled and its volumes are mounted"
+    usual = "its process is started" if is_local else "its image is pulled and its volumes are mounted"
+    repeated = f": {clip(said, MAX_SAID) if said else usual}"
     return Wait(reason="Creating", message=f"{locate(pod)} is being created{since}{doing}{repeated}")

@@ -53,10 +53,11 @@ def refuse(findings: tuple[Finding, ...]) -> JobStep:
 
 
 def _hold_unstarted(job: JobView) -> JobStep:
+    how = "Run it again" if job.settings.is_local else "Set spec.runPolicy.suspend to false"
     return JobStep(
         phase=JobPhase.SUSPENDED,
         reason="Suspended",
-        message="suspended before it started. Set spec.runPolicy.suspend to false to start it",
+        message=f"suspended before it started. {how} to start it",
         # There are none, unless the status was lost.
         delete=tuple(pod for pod in job.all_pods if not pod.deleting),
     )

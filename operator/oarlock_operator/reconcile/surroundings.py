@@ -16,13 +16,17 @@ from oarlock_operator.reconcile.job_view import JobView
 def surround_job(job: JobView) -> Surroundings:
     """Return what the pods of a job wait in."""
     spec = _outline_worker(job.run) if job.run else {}
-    return Surroundings(claims=job.observed.claims, pod_spec=spec, rooms=job.observed.rooms)
+    return Surroundings(
+        claims=job.observed.claims, pod_spec=spec, rooms=job.observed.rooms, is_local=job.settings.is_local
+    )
 
 
 def surround_import(data: DatasetView) -> Surroundings:
     """Return what the pod of an import waits in."""
     spec = _outline_import(data) if data.spec else {}
-    return Surroundings(claims=data.observed.claims, pod_spec=spec, rooms=data.observed.rooms)
+    return Surroundings(
+        claims=data.observed.claims, pod_spec=spec, rooms=data.observed.rooms, is_local=data.settings.is_local
+    )
 
 
 def _outline_worker(run: Run) -> Mapping[str, Any]:

@@ -56,11 +56,17 @@ def _rest_suspended(job: JobView, abandoned: Sequence[ObservedPod]) -> JobStep:
     return JobStep(
         phase=JobPhase.SUSPENDED,
         reason="Suspended",
-        message=f"{_describe_rest(abandoned)}; {safe}. Set spec.runPolicy.suspend to false to resume",
+        message=f"{_describe_rest(abandoned)}; {safe}. {_say_how_to_resume(job)}",
         changes={**(_begin_anew(job) if job.wanted != job.nodes else {}), "retry_after": None},
         # That nothing is there must not be believed of a cache either.
         confirm=not holds(job.status.conditions, "Suspended") or job.wanted != job.nodes,
     )
+
+
+def _say_how_to_resume(job: JobView) -> str:
+    if job.settings.is_local:
+        return "Run it again to resume"
+    return "Set spec.runPolicy.suspend to false to resume"
 
 
 def _describe_rest(abandoned: Sequence[ObservedPod]) -> str:
