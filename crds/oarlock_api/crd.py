@@ -64,7 +64,9 @@ def training_job_crd() -> dict[str, Any]:
             _column("Reason", ".status.reason"),
             _column("Progress", ".status.progress.percent", kind="integer", description="Percent of the steps."),
             _column("ETA", ".status.progress.etaSeconds", kind="integer", description="Seconds to the last step."),
-            _column("Accuracy", ".status.progress.accuracy", description="Latest validation accuracy."),
+            _column(
+                "Metric", ".status.progress.metric", description="Latest value of the metric that ranks checkpoints."
+            ),
             _column("Restarts", ".status.restartCount", kind="integer"),
             _column(
                 "Goodput",

@@ -5,6 +5,7 @@ that a figure has one name, one unit and one direction everywhere. Standard libr
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -183,6 +184,19 @@ RANKABLE_METRICS: tuple[str, ...] = tuple(
     if metric.name.startswith("validation/") and metric.direction is not Direction.NONE
 )
 """Metrics by which a checkpoint can be the best one."""
+
+
+def find_figure(split: str, metrics: Mapping[str, float]) -> str:
+    """Return the name of what a split is judged by besides its loss: the first of the table that `metrics` has; or nothing."""
+    others = (name for name in METRICS_BY_NAME if name.startswith(f"{split}/") and not name.endswith("/loss"))
+    return next((name for name in others if name in metrics), "")
+
+
+def show_metric(name: str, value: float) -> str:
+    """Return a value as people read it, after the metric's name without its split: `accuracy 97.50 %`."""
+    unit = METRICS_BY_NAME[name].unit if name in METRICS_BY_NAME else ""
+    shown = {"ratio": f"{100 * value:.2f} %", "decibels": f"{value:.2f} dB"}.get(unit, f"{value:.4g}")
+    return f"{name.rpartition('/')[2]} {shown}"
 
 
 def is_better(name: str, candidate: float, incumbent: float) -> bool:

@@ -58,7 +58,7 @@ def test_job_lives_by_the_commands_of_the_readme_though_the_operator_is_killed_a
     kill_when_reached(operator, scene, "Training", "digits-lenet", "trainingjobs")
     status = scene.wait_for_phase("Succeeded", name="digits-lenet", seconds=TRAINING_SECONDS)
     assert (status["attempt"], status["restartCount"], len(scene.pods())) == (1, 0, 1)
-    assert float(status["progress"]["accuracy"].split()[0]) >= 97
+    assert float(status["progress"]["metric"].split()[1]) >= 97
     assert status["checkpoint"]["export"]
     assert wait_for_resumption(scene, node) >= safe > 0
     assert_shown(scene.kubectl(*get), status)
@@ -114,8 +114,8 @@ def assert_shown(table: str, status: Object) -> None:
     datasets, jobs = (part.splitlines() for part in table.strip().split("\n\n"))
     assert {"PHASE", "PROGRESS", "SAMPLES", "AGE"} <= set(datasets[0].split())
     assert {"PHASE", "PROGRESS", "ACCURACY", "AGE"} <= set(jobs[0].split())
-    accuracy = status["progress"]["accuracy"]
-    assert re.search(rf"Succeeded +\w+ +100 .* {re.escape(accuracy)} +0 +[\dms]+$", jobs[1]), table
+    metric = status["progress"]["metric"]
+    assert re.search(rf"Succeeded +\w+ +100 .* {re.escape(metric)} +0 +[\dms]+$", jobs[1]), table
 
 
 def find_run_folder(scene: Scene, job: str) -> Path:

@@ -112,7 +112,7 @@ def test_figures_come_from_the_report_when_the_job_trains() -> None:
     assert (status.phase, status.reason) == (JobPhase.TRAINING, "Training")
     assert progress
     assert (progress.step, progress.percent, progress.eta_seconds) == (100, 25, 62)
-    assert (progress.accuracy, progress.samples_per_second) == ("97.12 %", 1234.5)
+    assert (progress.metric, progress.samples_per_second) == ("accuracy 97.12 %", 1234.5)
     assert latest.step == 80
     assert latest.path == "0a1b2c3d-0000-4000-8000-000000000001/checkpoints/step-80"
     assert condition(status, "ProgressKnown") == ("True", "Reported")

@@ -63,7 +63,7 @@ def _build_row(item: Object, owner: int | None) -> Iterator[str]:
     if item["kind"] == "Dataset":
         yield count_of(status.get("samples", 0), "sample") if status.get("version") else ""
     else:
-        yield progress.get("accuracy", "")
+        yield progress.get("metric", "")
     yield item["metadata"]["creationTimestamp"]
 
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from oarlock.cli.wording import count_of, format_duration, format_epochs, format_figure, format_percent
+from oarlock.cli.wording import count_of, format_duration, format_epochs, format_figure
+from oarlock_api.metrics import find_figure, show_metric
 
 Object = Mapping[str, Any]
 
@@ -123,12 +124,14 @@ def _say_training(metrics: Mapping[str, float]) -> Iterator[str]:
 
 
 def _say_split(split: str, metrics: Mapping[str, float]) -> Iterator[str]:
+    """Say the loss, and the first other figure of the split: the one that its task is judged by."""
     prefix = "" if split == "train" else f"{split} "
-    loss, accuracy = metrics.get(f"{split}/loss"), metrics.get(f"{split}/accuracy")
+    loss = metrics.get(f"{split}/loss")
     if loss is not None:
         yield f"{prefix}loss {format_figure(loss)}"
-    if accuracy is not None:
-        yield f"{prefix}accuracy {format_percent(accuracy)}"
+    name = find_figure(split, metrics)
+    if name:
+        yield f"{prefix}{show_metric(name, metrics[name])}"
 
 
 def _say_safe(checkpoint: Mapping[str, Any]) -> str:

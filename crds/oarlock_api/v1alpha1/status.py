@@ -85,8 +85,8 @@ class Progress(OpenModel):
     """Training samples per second, all processes together."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """Latest values, by name."""
-    accuracy: str = ""
-    """Latest validation accuracy in percent, for people."""
+    metric: str = ""
+    """Latest value of the metric by which the best checkpoint is kept, for people: `accuracy 97.50 %`."""
     updated: str | None = None
     """When the trainer reported this, RFC 3339."""
 

@@ -5,7 +5,7 @@ from oarlock_operator.policy.cleanup import choose_pods_to_remove
 from oarlock_operator.policy.lifetime import compute_deletion_time
 from oarlock_operator.policy.success import has_succeeded
 from oarlock_operator.policy.times import format_time, parse_time
-from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress
+from oarlock_operator.reconcile.job_progress import build_checkpoints, build_progress, final_record
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.observed import ObservedPod
 from oarlock_operator.reconcile.steps import JobStep
@@ -54,7 +54,9 @@ def _describe_success(job: JobView) -> str:
     progress, checkpoints = build_progress(job), build_checkpoints(job)
     if job.run and job.run.script and not (progress and progress.step):
         return "the program has ended well"
-    accuracy = f", validation accuracy {progress.accuracy}" if progress and progress.accuracy else ""
-    trained = f"trained {progress.step} steps{accuracy}" if progress else "trained; its pods left no record"
+    metric = f", validation {progress.metric}" if progress and progress.metric else ""
+    trained = f"trained {progress.step} steps{metric}" if progress else "trained; its pods left no record"
     export = f". The model is on claim {checkpoints.claim}: {checkpoints.export}" if checkpoints.export else ""
-    return trained + export
+    record = final_record(job)
+    notes = "".join(f"; {note}" for note in record.notes) if record else ""
+    return trained + notes + export

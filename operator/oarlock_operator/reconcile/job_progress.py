@@ -9,14 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oarlock_api.contract import CheckpointFacts, ScriptActivity, TerminationRecord, WorkerStatus
-from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.metrics import METRICS_BY_NAME, show_metric
 from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, Progress, ScriptStatus
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.times import format_time, parse_time
 from oarlock_operator.reconcile.job_view import JobView
 
 _MAX_PATH_BYTES = 200
-_ACCURACY = "validation/accuracy"
 _OWN_METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,63}")
 _MAX_OWN_METRICS = 24
 
@@ -48,7 +47,7 @@ def _from_report(job: JobView, report: WorkerStatus) -> Progress:
         eta_seconds=None if report.eta_seconds is None else round(min(report.eta_seconds, 1e9)),
         samples_per_second=metrics.get("samplesPerSecond"),
         metrics=metrics,
-        accuracy=_show_accuracy(metrics),
+        metric=_show_metric(job, metrics),
         updated=format_time(answered) if answered else None,
     )
     return _unless_same(job.status.progress, progress)
@@ -66,7 +65,7 @@ def _from_record(job: JobView, record: TerminationRecord) -> Progress:
         eta_seconds=0 if record.step >= record.steps > 0 else None,
         samples_per_second=before.samples_per_second,
         metrics=metrics,
-        accuracy=_show_accuracy(metrics),
+        metric=_show_metric(job, metrics),
         updated=format_time(job.pods[0].finished or job.now),
     )
     return _unless_same(before, progress)
@@ -109,8 +108,9 @@ def build_script(job: JobView) -> ScriptStatus | None:
     )
 
 
-def _show_accuracy(metrics: Mapping[str, float]) -> str:
-    return f"{100 * metrics[_ACCURACY]:.2f} %" if _ACCURACY in metrics else ""
+def _show_metric(job: JobView, metrics: Mapping[str, float]) -> str:
+    name = str(job.run.checkpoints.keep_best.metric) if job.run else ""
+    return show_metric(name, metrics[name]) if name in metrics else ""
 
 
 def build_checkpoints(job: JobView) -> Checkpoints:
