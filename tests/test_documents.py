@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from oarlock.manifests.config_maps import read_config_maps
 from oarlock_api.crd import dataset_crd, training_job_crd
 from oarlock_api.resolve import Defaults, ReadyDataset, resolve
 from oarlock_api.v1alpha1 import DatasetStatus
@@ -44,7 +45,10 @@ def manifests(text: str) -> Iterator[dict[str, Any]]:
     yield from (manifest for manifest in yaml.safe_load_all(text) if manifest)
 
 
-def check(manifest: dict[str, Any]) -> None:
+def check(manifest: dict[str, Any], folder: Path = ROOT) -> None:
+    if manifest["kind"] == "Kustomization":
+        assert read_config_maps(manifest, folder=folder)
+        return
     validate = {"Dataset": validate_dataset, "TrainingJob": validate_training_job}[manifest["kind"]]
     schema = DEFINITIONS[manifest["kind"]]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
@@ -74,7 +78,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_example_is_valid(path: Path) -> None:
     for manifest in manifests(path.read_text()):
-        check(manifest)
+        check(manifest, path.parent)
 
 
 def test_the_manifests_of_the_readme_are_valid() -> None:

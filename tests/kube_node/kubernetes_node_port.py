@@ -1,7 +1,7 @@
 """A real API server as the process node sees it: pods by their binding, statuses, deletions, claims through their volumes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class KubernetesNodePort:
         folder = Path(volume["spec"]["hostPath"]["path"])
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         return folder
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = await self._api.find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        return None if found is None else found.get("data") or {}
 
     async def find_address(self, namespace: str, hostname: str, subdomain: str) -> str | None:
         pods = await self._api.ask("GET", f"/api/v1/namespaces/{namespace}/pods")

@@ -342,6 +342,28 @@ async def test_pod_is_refused_with_the_reason_when_it_needs_a_container_runtime(
         assert message in pod["status"]["message"]
 
 
+async def test_config_map_is_a_folder_of_files_once_it_is_there(tmp_path: Path) -> None:
+    async with open_scene(tmp_path) as scene:
+        volumes = [{"name": "code", "configMap": {"name": "c"}}]
+        mounts = [{"name": "code", "mountPath": "/oarlock/code", "readOnly": True}]
+        environment = [{"name": "OARLOCK_CODE_DIR", "value": "/oarlock/code"}]
+        pod = make_pod(
+            "cat $OARLOCK_CODE_DIR/a.txt", volumes=volumes, container={"volumeMounts": mounts, "env": environment}
+        )
+        reference = await scene.create(pod)
+        await scene.create(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "c", "namespace": "default"},
+                "data": {"a.txt": "hello"},
+            }
+        )
+        await scene.wait(reference, lambda pod: pod["status"]["phase"] == "Succeeded")
+
+        assert scene.log(reference) == "hello"
+
+
 async def test_python_is_this_interpreter_when_a_pod_asks_for_python(tmp_path: Path) -> None:
     async with open_scene(tmp_path) as scene:
         reference = await scene.create(

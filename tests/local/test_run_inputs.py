@@ -1,5 +1,6 @@
 """What runs in which order, what is missing, and what may not change."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock.manifests.problems import ManifestsError
+from oarlock.manifests.reading import Manifest
 from oarlock.running.changes import ASKED_ANNOTATION, find_change, format_asked
 from oarlock.running.inputs import read_inputs
 
@@ -35,6 +37,38 @@ def test_each_job_follows_its_data_when_manifests_are_mixed(tmp_path: Path) -> N
     )
 
     assert names == ["d2", "j2", "d1", "j1", "k1", "d3"]
+
+
+def test_files_beside_a_kustomization_become_a_config_map_before_the_job_that_needs_it(tmp_path: Path) -> None:
+    spec = "{script: {command: [train.py]}, code: {configMap: my-code}}"
+    (tmp_path / "job.yaml").write_text(f"{API}\nkind: TrainingJob\nmetadata: {{name: j}}\nspec: {spec}\n")
+    (tmp_path / "train.py").write_text("print('héllo')\n")
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["job.yaml"],
+        "configMapGenerator": [{"name": "my-code", "files": ["train.py", "again.py=train.py"]}],
+        "generatorOptions": {"disableNameSuffixHash": True},
+    }
+
+    def read_folder() -> list[Manifest]:
+        (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+        return read_inputs([tmp_path], runs=RunsFolder(root=tmp_path / "runs"))
+
+    first, second = read_folder()
+
+    assert (first.kind, first.name, second.name) == ("ConfigMap", "my-code", "j")
+    assert first.body["data"] == {"train.py": "print('héllo')\n", "again.py": "print('héllo')\n"}
+
+    kustomization |= {"namePrefix": "x-", "generatorOptions": {}}
+    with pytest.raises(ManifestsError) as caught:
+        read_folder()
+    assert "namePrefix" in str(caught.value)
+    assert "disableNameSuffixHash" in str(caught.value)
+
+    (tmp_path / "kustomization.yaml").unlink()
+    with pytest.raises(ManifestsError, match=r"a kustomization\.yaml that makes it of files"):
+        read_inputs([tmp_path], runs=RunsFolder(root=tmp_path / "runs"))
 
 
 def test_missing_dataset_is_named_by_line(tmp_path: Path) -> None:

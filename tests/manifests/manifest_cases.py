@@ -58,6 +58,16 @@ def make_run(**fields: Any) -> Run:
     return resolve(spec, name=JOB.name, generation=1, dataset=dataset, defaults=Defaults(image=SETTINGS.trainer_image))
 
 
+def make_script_run() -> Run:
+    spec = {
+        "script": {"command": ["-m", "team.train", "--lr=1e-3"], "image": "registry.example/team/train:3", "seed": 7},
+        "code": {"configMap": "team-code"},
+        "workers": {"gpusPerNode": 1},
+    }
+    defaults = Defaults(image=SETTINGS.trainer_image)
+    return resolve(TrainingJobSpec.from_wire(spec), name=JOB.name, generation=1, dataset=None, defaults=defaults)
+
+
 def make_dataset_spec(**fields: Any) -> DatasetSpec:
     source = {"volume": {"claim": "raw-images", "path": "fashion/"}}
     return DatasetSpec.from_wire({"source": source, "layout": {"folders": {}}, **fields})
@@ -105,6 +115,7 @@ def cases() -> dict[str, list[Manifest]]:
         "shortest-job": build_job(make_run()),
         "two-nodes-of-eight-gpus": build_job(make_run(workers=gpus), attempt=3, policy=policy),
         "every-field-of-the-pod-template": build_job(make_run(workers={"podTemplate": TEMPLATE})),
+        "script-in-an-image-of-its-own": build_job(make_script_run()),
         "import-of-folders": [delete, *build_import(make_dataset_spec())],
         "import-of-a-package": build_import(
             make_dataset_spec(

@@ -191,7 +191,7 @@ def _print_resolved(request: Request, console: Console, manifests: Sequence[Mani
     jobs = [
         resolve_job(
             manifest,
-            dataset=datasets.get((manifest.namespace, manifest.body["spec"]["dataset"]["name"])),
+            dataset=datasets.get((manifest.namespace, manifest.body["spec"].get("dataset", {}).get("name", ""))),
             machine=machine,
             nodes=request.nodes,
         )

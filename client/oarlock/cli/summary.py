@@ -63,12 +63,11 @@ def _describe_success(outcome: Outcome, runs: RunsFolder, width: int) -> Iterato
     job = outcome.object
     status, name = job["status"], job["metadata"]["name"]
     progress = status.get("progress") or {}
-    done = f"{count_epochs(progress.get('epoch', 0))}, {count_of(progress.get('step', 0), 'step')}"
-    when = (
-        "is trained already"
-        if outcome.end is End.ALREADY
-        else f"is trained: {done} in {format_duration(outcome.seconds)}"
-    )
+    is_script = "script" in status.get("run", {})
+    epochs = "" if is_script else f"{count_epochs(progress.get('epoch', 0))}, "
+    done = f": {epochs}{count_of(progress.get('step', 0), 'step')}" if progress.get("step") or not is_script else ""
+    ended = "has run" if is_script else "is trained"
+    when = f"{ended} already" if outcome.end is End.ALREADY else f"{ended}{done} in {format_duration(outcome.seconds)}"
     yield f"[bold green]✓ {name} {when}[/]"
     folder = runs.run_folder(job)
     if folder:

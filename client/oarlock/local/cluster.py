@@ -120,7 +120,8 @@ class LocalCluster:
             metadata[field] = {**(metadata.get(field) or {}), **(item["metadata"].get(field) or {})}
         if item.get("spec") != known.get("spec"):
             metadata["generation"] += 1
-        return self._update({**known, "metadata": metadata, "spec": item.get("spec", {})})
+        data = {"data": item["data"]} if "data" in item else {}
+        return self._update({**known, "metadata": metadata, "spec": item.get("spec", {}), **data})
 
     async def delete(self, reference: Reference, *, uid: str, grace_seconds: int | None = None) -> None:
         await asyncio.sleep(0)

@@ -1,6 +1,6 @@
 """The local cluster as its process node sees it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from oarlock.local.cluster import LocalCluster
@@ -33,6 +33,10 @@ class LocalNodePort:
 
     async def find_claim_folder(self, namespace: str, claim: str) -> Path | None:
         return self._cluster.find_claim_folder(namespace, claim)
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = self._cluster.find(Reference(kind="ConfigMap", namespace=namespace, name=name))
+        return None if found is None else found.get("data") or {}
 
     async def find_address(self, namespace: str, hostname: str, subdomain: str) -> str | None:
         for pod in await self._cluster.list("Pod", namespace=namespace):

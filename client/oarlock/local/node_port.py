@@ -3,7 +3,7 @@
 The same node serves the local cluster and, in tests, a real API server.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +29,10 @@ class NodePort(Protocol):
 
     async def find_claim_folder(self, namespace: str, claim: str) -> Path | None:
         """Return the folder to which a claim is bound; None while it is not."""
+        ...
+
+    async def read_config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        """Return the files of a ConfigMap; None while it is not there."""
         ...
 
     async def find_address(self, namespace: str, hostname: str, subdomain: str) -> str | None:

@@ -206,8 +206,13 @@ class PodRunner:
         async def find_claim(claim: str) -> Path | None:
             return await self._tools.port.find_claim_folder(namespace, claim)
 
+        async def read_files(name: str) -> Mapping[str, str] | None:
+            return await self._tools.port.read_config_map(namespace, name)
+
         while True:
-            mounts = await prepare_mounts(self._pod, container, folder=self._folder, find_claim=find_claim)
+            mounts = await prepare_mounts(
+                self._pod, container, folder=self._folder, find_claim=find_claim, read_files=read_files
+            )
             if mounts is not None:
                 return mounts
             await self._pause()

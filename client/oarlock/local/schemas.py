@@ -14,7 +14,7 @@ from oarlock_api.v1alpha1 import GROUP, VERSION
 Object = dict[str, Any]
 
 CUSTOM_KINDS: Mapping[str, Any] = {"Dataset": dataset_crd, "TrainingJob": training_job_crd}
-CORE_KINDS = frozenset({"Pod", "Service", "PersistentVolumeClaim", "Node", "Event"})
+CORE_KINDS = frozenset({"Pod", "Service", "PersistentVolumeClaim", "ConfigMap", "Node", "Event"})
 API_VERSION = f"{GROUP}/{VERSION}"
 
 _RULES = {"Dataset": rules.DATASET_RULES, "TrainingJob": rules.TRAINING_JOB_RULES}

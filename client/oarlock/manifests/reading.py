@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from oarlock.manifests.config_maps import WrongFilesError, is_of_files, read_config_maps
 from oarlock.manifests.overrides import Override, OverrideError, override
 from oarlock.manifests.problems import ManifestsError, Problem
 from oarlock.manifests.yaml_values import Document, parse_documents
@@ -150,11 +151,34 @@ def _read_text(file: Path, text: str) -> tuple[list[Manifest], list[Problem]]:
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     for document in documents:
+        if not document.findings and is_of_files(document.value):
+            read, wrong = _read_files(file, document)
+            manifests += read
+            problems += wrong
+            continue
         findings = document.findings or list(_find_wrong_envelope(document.value))
         problems += [_at(file, document, finding) for finding in findings]
         if not findings:
             manifests.append(_build_manifest(file, document))
     return manifests, problems
+
+
+def _read_files(file: Path, document: Document) -> tuple[list[Manifest], list[Problem]]:
+    try:
+        bodies = read_config_maps(document.value, folder=file.parent)
+    except WrongFilesError as error:
+        return [], [_at(file, document, finding) for finding in error.findings]
+    return [
+        Manifest(
+            kind=body["kind"],
+            name=body["metadata"]["name"],
+            namespace=body["metadata"]["namespace"],
+            body=body,
+            file=file,
+            document=document,
+        )
+        for body in bodies
+    ], []
 
 
 def _build_manifest(file: Path, document: Document) -> Manifest:

@@ -32,6 +32,8 @@ def find_change(known: Object, body: Object) -> Finding | None:
     kind, status = body["kind"], known.get("status", {})
     if kind == "PersistentVolumeClaim":
         return _find_moved_folder(known, body)
+    if kind == "ConfigMap":
+        return None  # every attempt takes what is in it
     is_frozen = status.get("version") if kind == "Dataset" else status.get("run")
     if not is_frozen:
         return None
