@@ -19,7 +19,18 @@ from oarlock_api.wire import OpenModel
 
 DEFAULT_POD_USER = 65532
 """`nonroot` of the distroless images."""
-NOT_IN_TRAINING_HASH = frozenset({"epochs", "maxSteps", "microBatchSize", "validation", "loader", "compile"})
+NOT_IN_TRAINING_HASH = frozenset(
+    {
+        "epochs",
+        "maxSteps",
+        "microBatchSize",
+        "validation",
+        "loader",
+        "compile",
+        "parallelism",
+        "activationCheckpointing",
+    }
+)
 """Fields of the recipe whose change leaves a checkpoint usable: a longer run, and how the same steps are computed."""
 
 

@@ -40,7 +40,6 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.model.initFrom", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.earlyStop", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
-    Unsupported(path="spec.recipe.parallelism", refuses=_other_than("ddp"), remedy="use ddp"),
     Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
 )
 

@@ -49,7 +49,6 @@ BAD_JOBS: list[tuple[dict[str, Any], str, str]] = [
     (job(recipe={"schedule": {"warmupFraction": 1}}), "spec.recipe.schedule.warmupFraction", "must be less than 1"),
     (job(recipe={"augment": {"flip": "sideways"}}), "spec.recipe.augment.flip", "must be one of none, horizontal"),
     (job(recipe={"validation": {"weights": "ema"}}), "spec.recipe", "add ema"),
-    (job(recipe={"parallelism": "fsdp"}), "spec.recipe.parallelism", "use ddp"),
     (job(recipe={"validation": {"every": {"epochs": 1, "steps": 1}}}), "spec.recipe.validation.every", "exactly one"),
     (job(workers={"nodes": 0}), "spec.workers.nodes", "must be at least 1, got 0"),
     (job(workers={"nodes": [2]}), "spec.workers.nodes", "must be a whole number"),

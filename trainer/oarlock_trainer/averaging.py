@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from oarlock_trainer.sharding import own_part
+
 
 class WeightAverage:
     """The average of one model, by the names of its state."""
@@ -34,9 +36,10 @@ class WeightAverage:
         """
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        live = [self._live[name] for name in self._floats]
+        # Of what is spread over the processes, each averages its own part.
+        live = [own_part(self._live[name]) for name in self._floats]
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        average([self.values[name] for name in self._floats], live, self.updates)
+        average([own_part(self.values[name]) for name in self._floats], live, self.updates)
         for name in self._counts:
             self.values[name].copy_(self._live[name])
 

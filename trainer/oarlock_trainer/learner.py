@@ -9,8 +9,10 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from oarlock_api.schedules import RateFactor, build_schedule
-from oarlock_api.v1alpha1.recipe import Weights
+from oarlock_api.v1alpha1.recipe import BatchNormalisation, Parallelism, Recipe, Weights
 from oarlock_trainer.averaging import WeightAverage
+from oarlock_trainer.batch_norms import synchronize_batch_norms
+from oarlock_trainer.blocks import compile_blocks, recompute_blocks
 from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
@@ -18,6 +20,7 @@ from oarlock_trainer.distributed import Processes, spread_model
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
 from oarlock_trainer.parameter_groups import freeze_parameters
+from oarlock_trainer.sharding import make_whole, shard_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Learner:
     def _clip_gradients(self) -> Tensor | None:
         if self.gradient_clip_norm is None:
             return None
-        return nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip_norm)
+        return make_whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.gradient_clip_norm))
 
 
 def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleForm, outputs: int) -> Learner:
@@ -85,18 +88,14 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
     torch.manual_seed(recipe.seed)
-    model = build_model(run.model, form, outputs).to(device)
-    # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+    model = build_model(run.model, form, outputs)
     groups = recipe.param_groups or ()
     freeze_parameters(model, groups)
     compiles, why = choose_compilation(
         recipe.compile, device=device, steps=run.steps, deterministic=recipe.deterministic
     )
-    if compiles:
-        model.compile()
     precision = choose_precision(recipe.precision, device)
-    network = spread_model(model, processes)
+    model, network = _spread(model, recipe, processes, precision=precision, compiles=compiles)
     return Learner(
         model=model,
         network=network,
@@ -110,3 +109,27 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         average=WeightAverage(model, decay=recipe.ema.decay) if recipe.ema else None,
         judges_average=recipe.validation.weights is Weights.EMA,
     )
+
+
+def _spread(
+    model: nn.Module, recipe: Recipe, processes: Processes, *, precision: torch.dtype, compiles: bool
+) -> tuple[nn.Module, nn.Module]:
+    """Return the model on its device, and what the backward pass goes through.
+
+    The order counts: what is computed again is the compiled block, and what is gathered for it stays gathered meanwhile.
+    """
+    if recipe.batch_norm is BatchNormalisation.SYNCHRONIZED:
+        model = synchronize_batch_norms(model, processes)
+    shards = recipe.parallelism is Parallelism.FSDP and processes.count > 1
+    if compiles and (shards or recipe.activation_checkpointing):
+        compile_blocks(model)
+    elif compiles:
+        model.compile()
+    if recipe.activation_checkpointing:
+        recompute_blocks(model)
+    if shards:
+        shard_model(model, processes, precision=precision)
+        return model, model
+    # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
+    model = model.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return model, spread_model(model, processes)

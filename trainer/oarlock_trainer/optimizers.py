@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from torch.optim import Optimizer as TorchOptimizer
 
@@ -64,6 +65,8 @@ def _adam_settings(recipe: Optimizer) -> dict[str, Any]:
 
 def _build_sgd(recipe: Optimizer, groups: list[TorchGroup], fused: bool) -> TorchOptimizer:  # noqa: FBT001  # one signature
     momentum = recipe.momentum or 0.0
+    # torch's fused kernels of adam take sharded parameters, that of sgd does not.
+    fused = fused and not any(isinstance(parameter, DTensor) for group in groups for parameter in group["params"])
     return SGD(groups, momentum=momentum, nesterov=bool(recipe.nesterov) and momentum > 0, fused=fused)
 
 

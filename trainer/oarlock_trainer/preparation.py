@@ -45,7 +45,9 @@ class Data:
     batches: Batches
     validation: Samples
     rows: int
-    """Samples that this process holds at once while training."""
+    """Samples that a process holds at once while training; equal on all ranks."""
+    parts: int
+    """Micro-batches of a step; likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +158,16 @@ def _open_data(
     share = processes.share(config.batch_size)
     batches = Batches(training, task=task, order=order, share=share, row_bytes=row_bytes, device=device)
     validation = open_split(dataset.split("validation"), free=free_memory(device))
-    rows = min(share.stop - share.start, run.recipe.micro_batch_size or config.batch_size)
-    return Data(dataset=dataset, batches=batches, validation=validation, rows=rows)
+    smallest_share, largest_share = config.batch_size // processes.count, -(-config.batch_size // processes.count)
+    rows = min(largest_share, run.recipe.micro_batch_size or config.batch_size)
+    # None is empty on any rank: one sample at once, and shares that differ, make two samples once.
+    parts = max(1, min(smallest_share, -(-largest_share // rows)))
+    return Data(dataset=dataset, batches=batches, validation=validation, rows=rows, parts=parts)
 
 
 def _rehearse(learner: Learner, data: Data, task: Task, *, on_beat: Callable[[], None]) -> None:
     on_beat()
-    batch, _ = next(data.batches.read(0).split(data.rows))
+    batch, _ = next(data.batches.read(0).split(data.parts))
     rehearse(learner.network, learner.model, batch, task=task, precision=learner.precision, on_beat=on_beat)
 
 

@@ -255,6 +255,13 @@ class Parallelism(StrEnum):
     FSDP = "fsdp"
 
 
+class BatchNormalisation(StrEnum):
+    """Whose rows batch norms take their statistics from while training."""
+
+    LOCAL = "local"
+    SYNCHRONIZED = "synchronized"
+
+
 class Weights(StrEnum):
     """Which weights are validated."""
 
@@ -353,6 +360,10 @@ class Recipe(WireModel):
     compile: Toggle = Toggle.AUTO
     """Whether the model goes through torch.compile."""
     parallelism: Parallelism = Parallelism.DDP
-    """How the model is spread over processes."""
+    """ddp: each process holds the whole model. fsdp: each holds a part of every parameter, gradient and moment."""
+    batch_norm: BatchNormalisation = BatchNormalisation.LOCAL
+    """synchronized: batch norms take their statistics from the rows of all processes, not from each one's own."""
+    activation_checkpointing: bool = False
+    """Whether the backward pass computes the insides of blocks again, which saves memory and changes no figure."""
     loader: Loader = Loader()
     """How samples are read."""

@@ -19,10 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from oarlock_trainer.checkpoints.rng import restore_rng
 from oarlock_trainer.errors import CheckpointMismatchError
+from oarlock_trainer.sharding import own_part
 from oarlock_trainer.state import TrainingState
 
 Entries = dict[str, Any]
@@ -60,7 +62,8 @@ def collect_entries(state: TrainingState, *, rng: Mapping[str, Tensor], rank: in
 def select_own_entries(entries: Entries, *, model: nn.Module, rank: int, size: int) -> Entries:
     """Return what this rank writes: parameters and their moments are shared out by size, the rest is rank 0's.
 
-    Data-parallel ranks hold equal parameters, so that each needs to stage and write only its share. Buffers belong to rank 0:
+    Data-parallel ranks hold equal parameters, so that each needs to stage and write only its share; of what is sharded, each
+    writes the part that it holds. Buffers belong to rank 0:
     those of batch normalisation differ between ranks until the next forward pass takes rank 0's. Random states are each
     rank's own.
     """
@@ -71,7 +74,8 @@ def select_own_entries(entries: Entries, *, model: nn.Module, rank: int, size: i
         for name, value in entries.items()
         if isinstance(value, Tensor) and (name in parameters or name.startswith(_MOMENTS))
     }
-    mine = shared if size == 1 else set(_share_out(shared, entries, size=size)[rank])
+    sharded = {name for name in shared if isinstance(entries[name], DTensor)}
+    mine = sharded | set(_share_out(shared - sharded, entries, size=size)[rank])
     return {
         name: value
         for name, value in entries.items()
@@ -131,6 +135,8 @@ def is_finite(entries: Entries, *, model: nn.Module) -> bool:
 def _is_sound(value: Any, *, finite: bool) -> bool:
     if not isinstance(value, Tensor) or not (value.is_floating_point() or value.is_complex()):
         return True
+    # Of a sharded tensor each rank looks at its own part: to ask the others would need a collective.
+    value = own_part(value)
     return bool(torch.isfinite(value).all() if finite else not torch.isnan(value).any())
 
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
 
 from oarlock_trainer.checkpoints.entries import Entries
+from oarlock_trainer.sharding import own_part
 
 
 class Stage:
@@ -19,19 +22,33 @@ class Stage:
         self._device = device
         self._pinned = device.type == "cuda"
         self._buffers: dict[str, Tensor] = {}
+        self._mesh: DeviceMesh | None = None
 
     def take(self, entries: Entries) -> Entries:
         """Return a copy of the table that later steps do not change; the one before becomes invalid."""
         copies = {name: self._copy(name, value) for name, value in entries.items()}
         if self._pinned:
             torch.cuda.synchronize(self._device)
-        self._buffers = {name: value for name, value in copies.items() if isinstance(value, Tensor)}
+        self._buffers = {name: own_part(value) for name, value in copies.items() if isinstance(value, Tensor)}
         return copies
 
     def _copy(self, name: str, value: Any) -> Any:
         if not isinstance(value, Tensor):
             return _copy_plain(value)
-        source = value.detach()
+        if isinstance(value, DTensor):
+            return self._copy_part(name, value)
+        return self._copy_tensor(name, value.detach())
+
+    def _copy_part(self, name: str, value: DTensor) -> DTensor:
+        """Copy what this rank holds of a sharded tensor; the copy says where it belongs in the whole."""
+        if self._mesh is None:
+            self._mesh = init_device_mesh("cpu", tuple(value.device_mesh.shape))
+        part = self._copy_tensor(name, value.to_local().detach())
+        return DTensor.from_local(
+            part, self._mesh, value.placements, run_check=False, shape=value.shape, stride=value.stride()
+        )
+
+    def _copy_tensor(self, name: str, source: Tensor) -> Tensor:
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape != source.shape or buffer.dtype != source.dtype:
             buffer = torch.empty_like(source, device="cpu", pin_memory=self._pinned)

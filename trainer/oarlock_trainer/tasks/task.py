@@ -47,14 +47,17 @@ class Batch:
     weight: float = 1.0
     """Weight in the loss of the whole global batch, not of these rows alone."""
 
-    def split(self, rows: int) -> Iterator[tuple["Batch", bool]]:
-        """Yield micro-batches of at most `rows` rows, and whether each is the last."""
-        count = len(self.rows)
-        if count <= rows:
+    def split(self, parts: int) -> Iterator[tuple["Batch", bool]]:
+        """Yield so many micro-batches, as even as can be, and whether each is the last.
+
+        As many on each rank, whatever its share: a model that is spread over the ranks needs them all for each.
+        """
+        if parts == 1:
             yield self, True
             return
-        for start in range(0, count, rows):
-            yield self._cut(slice(start, start + rows)), start + rows >= count
+        count = len(self.rows)
+        for part in range(parts):
+            yield self._cut(slice(part * count // parts, (part + 1) * count // parts)), part == parts - 1
 
     def _cut(self, part: slice) -> "Batch":
         return Batch(
