@@ -53,6 +53,12 @@ def pod_group_rights(scheduler: GroupScheduler) -> Iterator[Right]:
     yield from (Right(verb, PLURAL, scheduler.group) for verb in ("get", "list", "watch", "create", "delete"))
 
 
+def queue_rights(settings: Settings) -> Iterator[Right]:
+    """Yield all rights without which a queue that was asked for would have to be off: nodes are what it gives out, or a budget."""
+    if settings.queueing == "on" and not settings.queue_budget:
+        yield from (Right(verb, "nodes") for verb in ("list", "watch"))
+
+
 def lease_rights(name: str) -> Iterator[Right]:
     """Yield all rights that leading needs, in the namespace of the Lease: on that one alone, and to create it."""
     yield from (Right(verb, "leases", _LEASES, name=name) for verb in ("get", "list", "watch", "update"))
@@ -69,11 +75,12 @@ async def check_permissions(connection: Connection, settings: Settings) -> None:
     scheduler = find_group_scheduler(settings)
     handing_over = pod_group_rights(scheduler) if scheduler else ()
     await _check(connection, (*needed_rights(), *handing_over), namespace=settings.namespace)
+    await _check(connection, queue_rights(settings), namespace="", instead="; or give the queue a budget")
     if settings.lease_namespace:
         await _check(connection, lease_rights(settings.lease_name), namespace=settings.lease_namespace)
 
 
-async def _check(connection: Connection, rights: Iterable[Right], *, namespace: str) -> None:
+async def _check(connection: Connection, rights: Iterable[Right], *, namespace: str, instead: str = "") -> None:
     rights = list(rights)
     answers = await asyncio.gather(*(_is_allowed(connection, right, namespace) for right in rights))
     missing = [str(right) for right, is_allowed in zip(rights, answers, strict=True) if not is_allowed]
@@ -81,7 +88,7 @@ async def _check(connection: Connection, rights: Iterable[Right], *, namespace: 
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         raise StartError(
             f"the operator's account may not do this {where}: {', '.join(missing)}; "
-            "grant it by a Role or ClusterRole as charts/oarlock does, then start the operator again"
+            f"grant it by a Role or ClusterRole as charts/oarlock does, then start the operator again{instead}"
         )
 
 

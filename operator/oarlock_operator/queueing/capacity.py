@@ -1,5 +1,6 @@
 """What there is to give out: nodes with what they have, and what is taken of it by pods that no admitted job has. Pure."""
 
+import re
 from dataclasses import dataclass
 
 from oarlock_operator.policy.amounts import parse_amount
@@ -8,6 +9,10 @@ from oarlock_operator.reconcile.observed import ObservedNode
 
 BUDGET = "the budget"
 """Name of the one node that a budget is."""
+_PART = re.compile(
+    r"(?P<resource>[A-Za-z0-9][-A-Za-z0-9_./]*)=(?P<amount>[0-9]{1,15}(\.[0-9]{1,9})?([numkMGTPE]|[KMGTPE]i)?)"
+)
+"""One resource of a budget. The schema of the chart's values has the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,14 +39,16 @@ def parse_budget(text: str) -> dict[str, float]:
     """Return the amounts that a budget such as `nvidia.com/gpu=16,cpu=64` names.
 
     Raises:
-        ValueError: naming the part that cannot be read.
+        ValueError: naming the part that cannot be read, or the resource that is named twice.
     """
     budget: dict[str, float] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        resource, _, amount = part.partition("=")
-        if not resource or not amount or (parse_amount(amount) <= 0 and amount.strip() != "0"):
+    for part in (part.strip(" ") for part in text.split(",") if text.strip(" ")):
+        match = _PART.fullmatch(part)
+        if match is None:
             raise ValueError(f"a budget must read RESOURCE=AMOUNT, as in nvidia.com/gpu=16,cpu=64, got {part!r}")
-        budget[resource.strip()] = parse_amount(amount)
+        if match["resource"] in budget:
+            raise ValueError(f"a budget must name each resource once, got {match['resource']} twice in {text!r}")
+        budget[match["resource"]] = parse_amount(match["amount"])
     return budget
 
 
