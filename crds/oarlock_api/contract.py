@@ -360,6 +360,8 @@ class WorkerStatus(Record):
     """`StalledRank` of local processes that do not move, the likeliest culprits first; a few at most."""
     warnings: list[str] = field(default_factory=list)
     """What the user should know though training goes on: a corrupt checkpoint that was skipped, say."""
+    notes: list[str] = field(default_factory=list)
+    """What the trainer decided by itself, and why."""
     level: str = ""
     """Of a script: a `ScriptLevel`; empty: of Oarlock's own trainer."""
     activity: dict[str, Any] | None = None
@@ -394,6 +396,8 @@ class TerminationRecord(Record):
     """A `Failure`."""
     retries: int = 0
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the trainer decided by itself, and why: that it stopped early, say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,7 +38,6 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
     Unsupported(path="spec.model.timm", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.python", remedy="use a built-in model by its name"),
     Unsupported(path="spec.model.initFrom", remedy=_LEAVE_OUT),
-    Unsupported(path="spec.recipe.earlyStop", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
 )

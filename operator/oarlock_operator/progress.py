@@ -224,7 +224,7 @@ def _state(status: WorkerStatus) -> tuple[Any, ...]:
     """What a person waits for."""
     stalled = [(each["rank"], each["standing"], each.get("where")) for each in status.stalled]
     joined = (status.join or {}).get("state")
-    return status.phase, status.retries, status.non_finite, status.warnings, joined, stalled
+    return status.phase, status.retries, status.non_finite, status.warnings, status.notes, joined, stalled
 
 
 def _last_beat(status: WorkerStatus) -> float:

@@ -211,6 +211,7 @@ def _settle_status(status: WorkerStatus) -> WorkerStatus:
         join=_join(status.join),
         stalled=[_stalled(stalled) for stalled in status.stalled[:_MAX_STALLED]],
         warnings=_short(status.warnings),
+        notes=_short(status.notes),
         level=status.level if status.level in set(ScriptLevel) else "",
         activity=_activity(status.activity),
     )
@@ -228,6 +229,7 @@ def _settle_record(record: TerminationRecord) -> TerminationRecord:
         dataset=_dataset(record.dataset),
         failure=_failure(record.failure),
         warnings=_short(record.warnings),
+        notes=_short(record.notes),
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,32 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
     assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
     assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
     assert read_weights(tmp_path / "parts") == read_weights(tmp_path / "whole")
+
+
+def test_a_run_ends_at_the_same_step_when_it_no_longer_improves_and_was_suspended_in_between(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    """With a rate of next to nothing, nothing improves after the first validation."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    recipe = {
+        "optimizer": {"name": "sgd", "learningRate": 1e-12},
+        "validation": {"every": {"steps": 2}},
+        "earlyStop": {"metric": "validation/accuracy", "patienceValidations": 3},
+    }
+    run = make_run(version, model="mlp", steps=40, recipe=recipe)
+    whole = train_run(run, tmp_path, name="whole")
+
+    train_run(run, tmp_path, name="parts", stop_at=5)
+    resumed = train_run(run, tmp_path, name="parts")
+
+    assert whole.outcome is resumed.outcome is Outcome.SUCCEEDED
+    assert sorted(read_losses(tmp_path / "parts")) == list(range(1, 9))
+    assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
+    assert (resumed.facts["steps"], resumed.facts["export"]) == (8, "export/model.safetensors")
+    assert re.fullmatch(
+        r"stopped early at step 8: validation/accuracy has not improved on the 0\.\d+ of step 2 in 3 validations",
+        resumed.facts["notes"][0],
+    )
 
 
 def test_a_long_validation_is_broken_off_when_the_run_is_to_stop_and_done_when_it_resumes(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from oarlock_trainer.cadence import is_validation_due
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import compute_in, open_device
 from oarlock_trainer.distributed import Processes, hold_gradients, join_processes
+from oarlock_trainer.early_stopping import count_validation, describe_early_stop, has_stopped_improving
 from oarlock_trainer.export import export_model
 from oarlock_trainer.models import build_model
 from oarlock_trainer.optimizers import set_learning_rate
@@ -44,7 +45,8 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
         learner, steering, step = p.learner, p.steering, p.step
         while True:
             validated = _validate_if_due(p, processes, step)
-            ends = steering.is_stopping or step >= config.run.steps
+            improves = not has_stopped_improving(config.run.recipe.early_stop, p.state.counters)
+            ends = steering.is_stopping or step >= config.run.steps or not improves
             if steering.saver.must_save(step, at_once=ends or validated.is_best, metric=validated.metric):
                 steering.save(step, learner.model, processes, metric=validated.metric)
             if steering.is_stopping:
@@ -132,6 +134,7 @@ def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _V
     """Compare with the best so far, which is part of every checkpoint, so that a resumed run compares with the same."""
     counters, name = p.state.counters, p.best_by
     counters[VALIDATED_STEP] = step
+    count_validation(p.early_stop, counters, step, metrics)
     value = metrics[name]
     best = counters.get(best_counter(name))
     is_best = math.isfinite(value) and (best is None or is_better(name, value, best))
@@ -155,6 +158,8 @@ def _conclude(
     """Export the best model, or the last if nothing was validated."""
     p.steering.settle(step)
     p.steering.watch.end()
+    if p.early_stop is not None and step < config.run.steps:
+        p.steering.reporter.end_early(step, describe_early_stop(p.early_stop, p.state.counters, step))
     p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
     p.steering.record.beat(PodPhase.EXPORTING)
     if p.learner.average is not None and p.learner.judges_average:

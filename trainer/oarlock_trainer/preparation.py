@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from oarlock_api.contract import PodPhase
+from oarlock_api.v1alpha1.recipe import EarlyStop
 from oarlock_trainer.agreement import Agreement
 from oarlock_trainer.batches import Batches, Samples, open_samples
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
@@ -60,6 +61,8 @@ class Preparation:
     state: TrainingState
     best_by: str
     """The metric by which the best checkpoint is kept."""
+    early_stop: EarlyStop | None
+    """When the run ends early."""
     step: int
     """Steps done before: 0, or those of the checkpoint."""
     steering: Steering
@@ -109,7 +112,14 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     )
     best_by = str(config.run.keep_best.metric)
     return Preparation(
-        data=data, task=task, learner=learner, state=state, best_by=best_by, step=step, steering=steering
+        data=data,
+        task=task,
+        learner=learner,
+        state=state,
+        best_by=best_by,
+        early_stop=config.run.recipe.early_stop,
+        step=step,
+        steering=steering,
     )
 
 

@@ -40,6 +40,7 @@ class Reporter:
         self._learning_rate, self._measure_device = learning_rate, measure_device
         self._metrics: dict[str, float] = {}
         self._warnings: list[str] = []
+        self._notes: list[str] = []
         self._printed = 0.0
         record.report(steps=length.steps, epochs=length.epoch(length.steps))
 
@@ -61,6 +62,17 @@ class Reporter:
             self.say("warning", step, warning)
         if warnings:
             self._record.report(warnings=self._warnings)
+
+    def note_choice(self, step: int, kind: str, text: str, **facts: Any) -> None:
+        """Say what the trainer decided by itself and why; it stays in the job's messages."""
+        self._notes.append(text)
+        self.say(kind, step, text, **facts)
+        self._record.report(notes=self._notes)
+
+    def end_early(self, step: int, reason: str) -> None:
+        """Take up that the run ends at `step`, which is its length from now on."""
+        self.note_choice(step, "earlyStop", reason)
+        self._record.report(steps=step, epochs=self._length.epoch(step), eta_seconds=0)
 
     def note_steps(self, step: int, verdict: Verdict, pace: Pace | None, *, eta: float | None) -> None:
         """Take up the figures of the steps that the ranks agreed on."""

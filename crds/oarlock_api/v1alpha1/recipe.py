@@ -296,10 +296,10 @@ class Validation(WireModel):
 
 
 class EarlyStop(WireModel):
-    """Ends a run that no longer improves."""
+    """Ends a run that no longer improves. It succeeds, with a message that names the best step."""
 
     metric: RankableMetric
-    """The metric to watch."""
+    """The metric to watch; what is exported is the best by checkpoints.keepBest."""
     patience_validations: Count = 5
     """Validations without improvement after which the run ends."""
 

@@ -55,4 +55,6 @@ def _describe_training(job: JobView) -> str:
         said.append(f"not finite: {', '.join(report.non_finite[:3])}. Lower the learning rate or clip gradients")
     if report and report.warnings:
         said.append(report.warnings[0])
+    if report:
+        said += report.notes
     return "; ".join(said)

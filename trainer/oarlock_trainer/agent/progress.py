@@ -10,6 +10,8 @@ from typing import Any
 
 from oarlock_trainer.rank_record import RankReading
 
+_MAX_NOTE_CHARACTERS = 300
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
@@ -42,6 +44,11 @@ class Progress:
     @property
     def warnings(self) -> list[str]:
         return [str(warning) for warning in self.report.get("warnings") or ()]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the trainer decided by itself, and why."""
+        return [str(note)[:_MAX_NOTE_CHARACTERS] for note in self.report.get("notes") or ()]
 
     @property
     def safe_step(self) -> int:

@@ -73,6 +73,7 @@ def build_worker_status(config: AgentConfig, snapshot: Snapshot) -> WorkerStatus
         join=snapshot.join.to_wire() if snapshot.join else None,
         stalled=[stalled.to_wire() for stalled in snapshot.stalled],
         warnings=list_warnings(snapshot),
+        notes=progress.notes[-_MAX_WARNINGS:],
         level=str(progress.report.get("level") or ""),
         activity=progress.record("activity"),
     )

@@ -16,6 +16,7 @@ _MAX_BYTES = {"cause": 40, "phase": 40, "message": 500, "remedy": 300, "detail":
 """Of a failure's texts, as JSON: in sum they leave room for the rest, so that the cause always survives."""
 _MAX_WARNINGS = 3
 _MAX_WARNING_BYTES = 150
+_MAX_NOTE_BYTES = 200
 
 
 def build_termination_record(config: AgentConfig, snapshot: Snapshot, verdict: Verdict) -> TerminationRecord:
@@ -40,6 +41,7 @@ def build_termination_record(config: AgentConfig, snapshot: Snapshot, verdict: V
         failure=clip_failure(verdict.failure) if verdict.failure else None,
         retries=snapshot.retries,
         warnings=[_clip(warning, _MAX_WARNING_BYTES) for warning in warnings[-_MAX_WARNINGS:]],
+        notes=[_clip(note, _MAX_NOTE_BYTES) for note in progress.notes[-_MAX_WARNINGS:]],
     )
 
 
