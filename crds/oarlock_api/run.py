@@ -23,6 +23,7 @@ NOT_IN_TRAINING_HASH = frozenset(
     {
         "epochs",
         "maxSteps",
+        "earlyStop",
         "microBatchSize",
         "validation",
         "loader",
