@@ -45,8 +45,8 @@ def rehearse(
     """
     buffers = [buffer.clone() for buffer in model.buffers()]
     for _ in range(_REHEARSALS):
+        prepared = task.prepare(batch)
         with compute_in(precision, batch.rows.samples.device):
-            prepared = task.prepare(batch)
             outputs = network(prepared.inputs)
         task.compute_loss(outputs, prepared.targets).backward()  # type: ignore[no-untyped-call]
         on_beat()
