@@ -200,7 +200,7 @@ class Script(WireModel):
     any other program."""
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
     """Image that holds the program, with Python 3.11 or newer and torch. Absent: the trainer image."""
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed that the program finds in OARLOCK_SEED."""
 
 
