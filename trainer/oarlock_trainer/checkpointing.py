@@ -2,14 +2,16 @@
 
 from oarlock_trainer.cadence import SaveClock, SavePlan
 from oarlock_trainer.checkpoints import Checkpointer, SaveResult
-from oarlock_trainer.state import TrainingState
+from oarlock_trainer.state import ProgramState, TrainingState
 from oarlock_trainer.throughput import Throughput
 
 
 class Saver:
     """Decides when to save, and what saving costs."""
 
-    def __init__(self, checkpointer: Checkpointer, state: TrainingState, *, plan: SavePlan, clock: SaveClock) -> None:
+    def __init__(
+        self, checkpointer: Checkpointer, state: TrainingState | ProgramState, *, plan: SavePlan, clock: SaveClock
+    ) -> None:
         self.checkpointer = checkpointer
         self._state = state
         self._plan, self._clock = plan, clock

@@ -5,11 +5,13 @@ captures and restores them. The schedule holds no state: the learning rate is a 
 """
 
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from oarlock_api.run import ScriptRun, WorkerRun
 from oarlock_trainer.averaging import WeightAverage
 
 VALIDATED_STEP = "validatedStep"
@@ -19,6 +21,32 @@ VALIDATED_STEP = "validatedStep"
 def best_counter(metric: str) -> str:
     """Return the name of the counter that holds the best value of `metric` so far."""
     return f"best/{metric}"
+
+
+CheckpointedRun = WorkerRun | ScriptRun
+"""What runs have checkpoints."""
+
+
+class Stateful(Protocol):
+    """Something of a user's program that can tell its state and take it back: an optimizer, a schedule, a scaler."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class ProgramState:
+    """The state of one rank of a user's own program: modules, and whatever else it says has a state."""
+
+    model: nn.Module
+    """All modules, by their names in the program, without data-parallel wrappers."""
+    parts: dict[str, Stateful] = field(default_factory=dict)
+    """Everything else, by its name; equal on all ranks."""
+    position: int = 0
+    """Samples consumed, or steps where the program does not say how many samples a step takes."""
+    counters: dict[str, float] = field(default_factory=dict)
+    """Sums that outlive an attempt; equal on all ranks."""
 
 
 @dataclass(slots=True, kw_only=True)

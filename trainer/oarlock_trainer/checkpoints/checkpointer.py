@@ -16,7 +16,6 @@ import torch
 import torch.distributed as dist
 
 from oarlock_api.contract import CheckpointFacts
-from oarlock_api.run import WorkerRun
 from oarlock_trainer.checkpoints.agreement import Agreement
 from oarlock_trainer.checkpoints.catalogue import Catalogue, read_catalogue, sweep
 from oarlock_trainer.checkpoints.durability import folder_bytes
@@ -29,7 +28,7 @@ from oarlock_trainer.checkpoints.rng import capture_rng
 from oarlock_trainer.checkpoints.saving import RunVolume, SaveRequest, write_checkpoint
 from oarlock_trainer.checkpoints.staging import Stage
 from oarlock_trainer.errors import StorageError
-from oarlock_trainer.state import TrainingState
+from oarlock_trainer.state import CheckpointedRun, ProgramState, TrainingState
 
 _POLL_SECONDS = 0.05
 
@@ -107,7 +106,7 @@ class Checkpointer:
         self,
         run_dir: Path,
         *,
-        run: WorkerRun,
+        run: CheckpointedRun,
         job_uid: str,
         attempt: int,
         group: dist.ProcessGroup,
@@ -138,7 +137,7 @@ class Checkpointer:
         """
         self._agreement.lead(self._volume.fence.claim)
 
-    def load_latest(self, state: TrainingState) -> LoadedCheckpoint | None:
+    def load_latest(self, state: TrainingState | ProgramState) -> LoadedCheckpoint | None:
         """Restore the newest checkpoint that is what was written, or return None if there is none.
 
         Those that were skipped are named in the result's warnings, and in `warnings` if nothing was loaded.
@@ -158,7 +157,13 @@ class Checkpointer:
         return search.to_loaded()
 
     def begin_save(
-        self, state: TrainingState, *, step: int, epoch: float, metric: float | None = None, finite: bool = True
+        self,
+        state: TrainingState | ProgramState,
+        *,
+        step: int,
+        epoch: float,
+        metric: float | None = None,
+        finite: bool = True,
     ) -> float:
         """Copy the state and start to write it; return the seconds for which training waited.
 
@@ -222,7 +227,7 @@ class Checkpointer:
         return self._read_catalogue().rank(metric_name=str(self._volume.run.keep_best.metric))
 
     def _stage_request(
-        self, state: TrainingState, *, step: int, epoch: float, metric: float | None, finite: bool
+        self, state: TrainingState | ProgramState, *, step: int, epoch: float, metric: float | None, finite: bool
     ) -> SaveRequest:
         rank, size = self._agreement.rank, self._agreement.size
         entries = collect_entries(state, rng=capture_rng(self._device), rank=rank)

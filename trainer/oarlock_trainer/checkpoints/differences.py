@@ -3,19 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oarlock_api.run import NOT_IN_TRAINING_HASH, WorkerRun
+from oarlock_api.run import NOT_IN_TRAINING_HASH
 from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.errors import CheckpointMismatchError
+from oarlock_trainer.state import CheckpointedRun
 
 
-def describe_training(run: WorkerRun) -> dict[str, Any]:
+def describe_training(run: CheckpointedRun) -> dict[str, Any]:
     """Return what the training hash is made of, as the checkpoint keeps it."""
     wire = run.to_wire()
-    keys = ("datasetVersion", "task", "sampleShape", "classCount", "trainSamples", "model", "recipe")
+    keys = ("datasetVersion", "task", "sampleShape", "classCount", "trainSamples", "model", "recipe", "command", "seed")
     return {key: wire[key] for key in keys if key in wire}
 
 
-def check_resumable(manifest: Manifest, run: WorkerRun) -> bool:
+def check_resumable(manifest: Manifest, run: CheckpointedRun) -> bool:
     """Return whether the run is the one that wrote the checkpoint, made longer; False if it is the same.
 
     Raises:

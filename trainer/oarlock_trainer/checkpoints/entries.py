@@ -7,6 +7,7 @@
     scaler                              scale of losses, with fp16
     average/<name>                      the average of the weights, if there is one
     averaged                            steps that it has taken up
+    part/<name>/…                       of a user's own program, whatever else has a state: see `parts`
     rng/<rank>/<generator>              random states of each rank
 
 Names of parameters, never their numbers, so that a checkpoint outlives a changed order. What else a run may learn takes a
@@ -22,10 +23,11 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from oarlock_trainer.checkpoints.parts import PART, collect_parts, restore_parts
 from oarlock_trainer.checkpoints.rng import restore_rng
 from oarlock_trainer.errors import CheckpointMismatchError
 from oarlock_trainer.sharding import own_part
-from oarlock_trainer.state import TrainingState
+from oarlock_trainer.state import ProgramState, TrainingState
 
 Entries = dict[str, Any]
 
@@ -41,22 +43,28 @@ _AVERAGED = "averaged"
 _IMPLEMENTATION = frozenset({"foreach", "fused", "capturable", "differentiable"})
 
 
-def collect_entries(state: TrainingState, *, rng: Mapping[str, Tensor], rank: int) -> Entries:
+def collect_entries(state: TrainingState | ProgramState, *, rng: Mapping[str, Tensor], rank: int) -> Entries:
     """Return this rank's table. The tensors are the live ones: stage them before the next step changes them."""
+    entries: Entries = {_MODEL + name: value for name, value in state.model.state_dict().items()}
+    entries |= _collect_training(state) if isinstance(state, TrainingState) else collect_parts(state.parts)
+    entries[_PROGRESS] = {"position": state.position, "counters": dict(state.counters)}
+    return entries | {f"{_rng_prefix(rank)}{name}": value for name, value in rng.items()}
+
+
+def _collect_training(state: TrainingState) -> Entries:
     names = _parameter_names(state.model)
     saved = state.optimizer.state_dict()
     order = [names[id(parameter)] for group in state.optimizer.param_groups for parameter in group["params"]]
-    entries: Entries = {_MODEL + name: value for name, value in state.model.state_dict().items()}
+    entries: Entries = {}
     for index, moments in saved["state"].items():
         entries |= {f"{_MOMENTS}{order[index]}/{key}": value for key, value in moments.items()}
     entries[_GROUPS] = [{**g, "params": [order[index] for index in g["params"]]} for g in saved["param_groups"]]
-    entries[_PROGRESS] = {"position": state.position, "counters": dict(state.counters)}
     if state.scaler is not None and state.scaler.is_enabled():
         entries[_SCALER] = state.scaler.state_dict()
     if state.average is not None:
         entries |= {_AVERAGE + name: value for name, value in state.average.values.items()}
         entries[_AVERAGED] = {"updates": state.average.updates}
-    return entries | {f"{_rng_prefix(rank)}{name}": value for name, value in rng.items()}
+    return entries
 
 
 def select_own_entries(entries: Entries, *, model: nn.Module, rank: int, size: int) -> Entries:
@@ -83,7 +91,7 @@ def select_own_entries(entries: Entries, *, model: nn.Module, rank: int, size: i
     }
 
 
-def build_targets(metadata: Metadata, state: TrainingState, *, rank: int) -> Entries:
+def build_targets(metadata: Metadata, state: TrainingState | ProgramState, *, rank: int) -> Entries:
     """Return the table into which the checkpoint that `metadata` describes is read.
 
     The model's tensors are the live ones. The optimizer's are made as the checkpoint holds them, because a fresh optimizer
@@ -96,17 +104,17 @@ def build_targets(metadata: Metadata, state: TrainingState, *, rank: int) -> Ent
     targets: Entries = {_MODEL + name: value for name, value in state.model.state_dict().items()}
     _check_model(targets, stored)
     parameters = dict(state.model.named_parameters())
-    average = state.average.values if state.average is not None else {}
+    average = state.average.values if isinstance(state, TrainingState) and state.average is not None else {}
     targets |= {_AVERAGE + name: value for name, value in average.items()}
     for name, facts in stored.items():
         if name.startswith(_MOMENTS):
             targets[name] = _empty_moment(facts, like=parameters.get(_moment_of(name)[0]))
-        elif name in (_GROUPS, _PROGRESS, _SCALER, _AVERAGED) or name.startswith(_rng_prefix(rank)):
+        elif name in (_GROUPS, _PROGRESS, _SCALER, _AVERAGED) or name.startswith((_rng_prefix(rank), PART)):
             targets[name] = _empty_moment(facts, like=None)
     return targets
 
 
-def restore_entries(entries: Entries, state: TrainingState, *, rank: int, device: torch.device) -> None:
+def restore_entries(entries: Entries, state: TrainingState | ProgramState, *, rank: int, device: torch.device) -> None:
     """Put a table that has been read into the running state, the random generators included.
 
     Raises:
@@ -115,15 +123,22 @@ def restore_entries(entries: Entries, state: TrainingState, *, rank: int, device
     own = _rng_prefix(rank)
     model = {name.removeprefix(_MODEL): value for name, value in entries.items() if name.startswith(_MODEL)}
     state.model.load_state_dict(model)
-    _restore_optimizer(entries, state)
+    if isinstance(state, TrainingState):
+        _restore_training(entries, state)
+    else:
+        restore_parts(entries, state.parts)
     state.position = entries[_PROGRESS]["position"]
     state.counters = dict(entries[_PROGRESS]["counters"])
+    restore_rng({name.removeprefix(own): value for name, value in entries.items() if name.startswith(own)}, device)
+
+
+def _restore_training(entries: Entries, state: TrainingState) -> None:
+    _restore_optimizer(entries, state)
     if state.scaler is not None and _SCALER in entries:
         state.scaler.load_state_dict(entries[_SCALER])
     if state.average is not None:
         average = {name.removeprefix(_AVERAGE): value for name, value in entries.items() if name.startswith(_AVERAGE)}
         state.average.load(average, updates=entries[_AVERAGED]["updates"])
-    restore_rng({name.removeprefix(own): value for name, value in entries.items() if name.startswith(own)}, device)
 
 
 def is_finite(entries: Entries, *, model: nn.Module) -> bool:

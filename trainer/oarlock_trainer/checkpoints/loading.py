@@ -18,7 +18,6 @@ from torch.distributed.checkpoint.planner import ReadItem
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from oarlock_api.contract import CheckpointFacts
-from oarlock_api.run import WorkerRun
 from oarlock_trainer.checkpoints.agreement import Agreement
 from oarlock_trainer.checkpoints.differences import check_resumable
 from oarlock_trainer.checkpoints.entries import build_targets, restore_entries
@@ -26,7 +25,7 @@ from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR, list_complete
 from oarlock_trainer.checkpoints.manifest import CorruptCheckpointError, Manifest, read_manifest
 from oarlock_trainer.checkpoints.verification import find_corruption, share_of
 from oarlock_trainer.errors import StorageError
-from oarlock_trainer.state import TrainingState
+from oarlock_trainer.state import CheckpointedRun, ProgramState, TrainingState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +65,9 @@ class Search:
         )
 
 
-def find_checkpoint(checkpoints: Path, run: WorkerRun, agreement: Agreement, *, on_chunk: Callable[[], None]) -> Search:
+def find_checkpoint(
+    checkpoints: Path, run: CheckpointedRun, agreement: Agreement, *, on_chunk: Callable[[], None]
+) -> Search:
     """Return the newest checkpoint that is verified and finite; every rank calls it and gets the same answer.
 
     Raises:
@@ -94,7 +95,7 @@ def find_checkpoint(checkpoints: Path, run: WorkerRun, agreement: Agreement, *, 
 
 def read_checkpoint(
     folder: Path,
-    state: TrainingState,
+    state: TrainingState | ProgramState,
     agreement: Agreement,
     *,
     device: torch.device,
@@ -126,7 +127,7 @@ def _read_manifest(folder: Path) -> tuple[Manifest | None, str]:
 
 
 def _read_and_restore(
-    folder: Path, state: TrainingState, rank: int, device: torch.device, on_chunk: Callable[[], None]
+    folder: Path, state: TrainingState | ProgramState, rank: int, device: torch.device, on_chunk: Callable[[], None]
 ) -> None:
     reader = FileSystemReader(folder)
     targets = build_targets(reader.read_metadata(), state, rank=rank)

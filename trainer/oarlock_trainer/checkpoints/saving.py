@@ -18,7 +18,6 @@ from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import save
 
-from oarlock_api.run import WorkerRun
 from oarlock_trainer.checkpoints.agreement import Agreement
 from oarlock_trainer.checkpoints.differences import describe_training
 from oarlock_trainer.checkpoints.durability import (
@@ -43,6 +42,7 @@ from oarlock_trainer.checkpoints.manifest import (
 )
 from oarlock_trainer.checkpoints.verification import find_corruption
 from oarlock_trainer.errors import CollectiveError, StorageError, TrainerError
+from oarlock_trainer.state import CheckpointedRun
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +50,7 @@ class RunVolume:
     """The run's folder on the volume, and by what right this process writes there."""
 
     run_dir: Path
-    run: WorkerRun
+    run: CheckpointedRun
     fence: Fence
 
     @property
@@ -237,7 +237,7 @@ def _abandon(partial: Path, fence: Fence) -> None:
         fence.check()
 
 
-def _full(request: SaveRequest, folder: Path, run: WorkerRun, *, free: int) -> StorageError:
+def _full(request: SaveRequest, folder: Path, run: CheckpointedRun, *, free: int) -> StorageError:
     at_once = run.keep + 2
     return StorageError(
         f"the volume of {folder} is too full for the checkpoint of step {request.step}: "
