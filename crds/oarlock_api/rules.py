@@ -7,6 +7,7 @@ models.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from oarlock_api.dataset_rules import TASK_RULES
 from oarlock_api.findings import Finding
 from oarlock_api.group_rules import PARAMETER_GROUP_RULES
 from oarlock_api.optimizers import OPTIMIZER_RULES
@@ -131,6 +132,7 @@ DATASET_RULES: tuple[Rule, ...] = (
         rule="must leave samples for training",
         remedy="lower validation or test, so that they add up to less than 1",
     ),
+    *TASK_RULES,
     *_volume_rules("spec.storage"),
     *build_pod_template_rules("spec.podTemplate"),
 )

@@ -43,14 +43,10 @@ TRAINING_JOB: tuple[Unsupported, ...] = (
 )
 
 DATASET: tuple[Unsupported, ...] = (
-    Unsupported(path="spec.task", refuses=_other_than("imageClassification"), remedy="use imageClassification"),
+    Unsupported(path="spec.task", refuses=lambda value: value == "tabular", remedy="use another task"),
     Unsupported(path="spec.source.http", remedy="put the files on a volume"),
     Unsupported(path="spec.source.s3", remedy="put the files on a volume"),
-    *(
-        Unsupported(path=f"spec.layout.{layout}", remedy="use folders, csv or idx")
-        for layout in ("textFiles", "kitti", "coco", "pairs", "dicom")
-    ),
-    Unsupported(path="spec.text", remedy=_LEAVE_OUT),
+    Unsupported(path="spec.layout.dicom", remedy="use another layout"),
     Unsupported(path="spec.tabular", remedy=_LEAVE_OUT),
     Unsupported(
         path="spec.image.resize", refuses=_other_than("squash", "crop", "fill"), remedy="use squash, crop or fill"

@@ -106,7 +106,8 @@ BAD_DATASETS: list[tuple[dict[str, Any], str, str]] = [
     (dataset(source={"package": {"name": "mlxtend"}}), "spec.source.package.version", "is required"),
     (dataset(layout={}), "spec.layout", "must have exactly one of folders"),
     (dataset(layout={"folders": {}, "csv": {}}), "spec.layout", "got folders and csv"),
-    (dataset(layout={"coco": {"images": "a", "annotations": "b"}}), "spec.layout.coco", "is not supported yet"),
+    (dataset(layout={"coco": {"images": "a", "annotations": "b"}}), "spec", "must have the task objectDetection for"),
+    (dataset(layout={"dicom": {}}), "spec.layout.dicom", "is not supported yet"),
     (dataset(layout={"csv": {"label": "first"}}), "spec.layout.csv.label", "must be a whole number"),
     (dataset(split={"validation": 1.5}), "spec.split.validation", "must be at most 1"),
     (dataset(split={"validation": 0.6, "test": 0.4}), "spec.split", "must leave samples for training"),
@@ -115,7 +116,9 @@ BAD_DATASETS: list[tuple[dict[str, Any], str, str]] = [
     (dataset(image={"channels": "grey"}), "spec.image.channels", "did you mean gray?"),
     (dataset(storage={"size": "20"}) | {"storage": {"size": "-1Gi"}}, "spec.storage.size", "must match"),
     (dataset(storage={"claim": "a", "storageClass": "b"}), "spec.storage", "drop claim"),
-    (dataset(task="segmentation"), "spec.task", "is not supported yet"),
+    (dataset(task="segmentation"), "spec", "must have the task imageClassification or imageToImage"),
+    (dataset(task="segmentation", layout={"pairs": {"images": "a"}}), "spec", "must have layout.pairs.masks for segm"),
+    (dataset(task="tabular"), "spec.task", "is not supported yet"),
     (dataset(task="classify"), "spec.task", "must be one of imageClassification"),
 ]
 

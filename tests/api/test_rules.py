@@ -76,6 +76,17 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"script": {}, "recipe": {"epochs": 1}},
         {"script": {"image": "a"}, "workers": {"podTemplate": {"image": "b"}}},
         {"script": {"image": "a"}, "workers": {"podTemplate": {}}},
+        *({"layout": {name: {}}} for name in ("folders", "kitti", "coco", "pairs", "csv")),
+        *(
+            {"task": "objectDetection", "layout": {name: {}}}
+            for name in ("folders", "kitti", "coco", "idx", "csv", "textFiles")
+        ),
+        {"task": "segmentation", "layout": {"pairs": {}}},
+        {"task": "segmentation", "layout": {"pairs": {"masks": "b", "classMap": "c"}}},
+        {"task": "imageToImage", "layout": {"pairs": {"classMap": "c"}}},
+        {"task": "textClassification", "layout": {"csv": {}}, "text": {}},
+        {"task": "textClassification", "layout": {"csv": {"text": 1}}, "image": {}},
+        {"layout": {"csv": {"text": 1}}, "image": {}, "text": {}},
     ],
     "spec.model": [{"name": "lenet"}, {"name": "lenet", "timm": {}}, {}, {"python": {}}],
     "spec.model.initFrom": [{"job": "a"}, {"job": "a", "path": "b"}, {}],

@@ -10,7 +10,8 @@ from importing.made_sources import encode, make_pixels
 from PIL import Image
 
 from oarlock_api.v1alpha1.dataset import Resize
-from oarlock_trainer.importing.images import PixelFormat, UnreadableImageError, decode_image, measure_image
+from oarlock_trainer.importing.images import PixelFormat, decode_image, measure_image
+from oarlock_trainer.importing.source_files import UnreadableSampleError
 
 GRAY = PixelFormat(height=8, width=8, channels=1)
 RGB = PixelFormat(height=8, width=8, channels=3)
@@ -130,14 +131,14 @@ PNG, JPEG = (
     ids=["empty", "text", "png", "jpeg", "header", "postscript", "float", "32-bit"],
 )
 def test_damage_is_named(content: bytes, reason: str) -> None:
-    with pytest.raises(UnreadableImageError, match=reason):
+    with pytest.raises(UnreadableSampleError, match=reason):
         decode_image(content, GRAY)
 
 
 def test_decompression_bomb_is_refused() -> None:
     bomb = encode(Image.new("1", (20000, 20000)), "PNG")
 
-    with pytest.raises(UnreadableImageError, match="more than 179 million pixels"):
+    with pytest.raises(UnreadableSampleError, match="more than 179 million pixels"):
         decode_image(bomb, GRAY)
 
 
@@ -150,7 +151,7 @@ def test_any_damage_gives_pixels_or_a_reason(data: st.DataObject) -> None:
     damaged = bytes(content[: data.draw(st.integers(0, len(content)))])
     try:
         assert decode_image(damaged, GRAY).shape == (8, 8, 1)
-    except UnreadableImageError as error:
+    except UnreadableSampleError as error:
         reason = str(error)
     else:
         return

@@ -71,9 +71,13 @@ def _say_samples(progress: Mapping[str, Any]) -> Iterator[str]:
 def _say_imported(status: Mapping[str, Any]) -> Iterator[str]:
     if not status.get("version"):
         return
-    yield f"{count_of(status['samples'], 'sample')} in {count_of(status['classCount'], 'class')}"
-    if shape := status.get("sampleShape"):
-        yield f"{shape[1]}×{shape[0]} {'gray' if shape[2:] == [1] else 'rgb'}"  # noqa: RUF001  # the sign for sizes
+    classes = f" in {count_of(status['classCount'], 'class')}" if status.get("classCount") else ""
+    yield f"{count_of(status['samples'], 'sample')}{classes}"
+    match status.get("sampleShape"):
+        case [height, width, channels]:
+            yield f"{width}×{height} {'gray' if channels == 1 else 'rgb'}"  # noqa: RUF001  # the sign for sizes
+        case [length]:
+            yield f"{count_of(length, 'token')} of {status.get('vocabularySize', 0):,}"
     yield ", ".join(f"{split} {count:,}" for split, count in status.get("counts", {}).items())
     if status.get("rejected"):
         yield f"{count_of(status['rejected'], 'file')} rejected"

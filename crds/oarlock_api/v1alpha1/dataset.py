@@ -76,23 +76,35 @@ class FoldersLayout(WireModel):
 
 
 class TextFilesLayout(WireModel):
-    """A text file with one `path label` line per sample."""
+    """Lists of images or texts: a text file with one `path label` line per sample."""
 
     train: RelativePath
     """List of the training samples."""
     validation: RelativePath | None = None
     """List of the validation samples; absent: split off from the training samples."""
     labels: RelativePath | None = None
-    """Class names, one a line."""
+    """File with the class names, one a line; a label is a name or its place, counted from 0. Absent: the labels are the names."""
+
+
+class Separator(StrEnum):
+    """What stands between the columns of a table."""
+
+    COMMA = "comma"
+    SEMICOLON = "semicolon"
+    TAB = "tab"
 
 
 class CsvLayout(WireModel):
-    """A table with one image per row, one pixel per column; .gz is read as it is."""
+    """A table with one sample per row: an image, one pixel per column, or a text; .gz is read as it is."""
 
     label: Annotated[int, Field(ge=-1, le=1_000_000)] = -1
     """Index of the column with the class, counted from 0; -1 is the last column."""
     header: bool = False
     """Whether the first row names the columns."""
+    text: Annotated[int, Field(ge=-1, le=1_000_000)] | None = None
+    """Index of the column with the text, as for the label; for textClassification. Absent: all columns but the label are pixels."""
+    separator: Separator = Separator.COMMA
+    """What stands between the columns of a table of texts; between pixels it is always a comma."""
 
 
 class IdxLayout(WireModel):
@@ -109,16 +121,16 @@ class IdxLayout(WireModel):
 
 
 class KittiLayout(WireModel):
-    """Object detection in the KITTI format."""
+    """Object detection in the KITTI format: a text file for each image, with one object a line."""
 
     images: RelativePath
     """Folder with the images."""
     labels: RelativePath
-    """Folder with the label files."""
+    """Folder with the label files, named as the images."""
 
 
 class CocoLayout(WireModel):
-    """Object detection in the COCO format."""
+    """Object detection in the COCO format: one JSON file with the boxes of all images."""
 
     images: RelativePath
     """Folder with the images."""
@@ -127,14 +139,15 @@ class CocoLayout(WireModel):
 
 
 class PairsLayout(WireModel):
-    """Images and masks with equal file names."""
+    """Images, each with a mask or another image of the same name but for the ending."""
 
     images: RelativePath
     """Folder with the images."""
-    masks: RelativePath
-    """Folder with the masks."""
+    masks: RelativePath | None = None
+    """Folder with the masks; for imageToImage, with the images to become. Absent, for imageToImage: the images themselves."""
     class_map: RelativePath | None = None
-    """File that maps mask colours to classes."""
+    """File with one class a line, `value name` or `red green blue name`; `ignore` is what is not learned. Absent: the values of the
+    masks are the classes, and 255 is not learned."""
 
 
 class DicomLayout(WireModel):
@@ -148,11 +161,11 @@ class Layout(WireModel):
     """How the source is laid out: exactly one of these."""
 
     folders: FoldersLayout | None = None
-    """One folder per class."""
+    """One folder of images or texts per class."""
     text_files: TextFilesLayout | None = None
     """Lists of files with labels."""
     csv: CsvLayout | None = None
-    """A table of pixels."""
+    """A table of pixels or texts."""
     idx: IdxLayout | None = None
     """IDX files."""
     kitti: KittiLayout | None = None
@@ -186,7 +199,7 @@ class Split(WireModel):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the division."""
     folders: SplitFolders | None = None
-    """Folders of the source that hold one split each; then the shares above do not apply."""
+    """Folders of the source that hold one split each, laid out alike; then the shares above do not apply."""
 
 
 class Channels(StrEnum):

@@ -7,7 +7,8 @@ from oarlock_operator.policy.bounds import clip, wire_size
 def describe_dataset(status: DatasetStatus) -> str:
     """Say what is Ready: `4750 samples in 10 classes (train 3750, validation 1000), 3 files rejected`."""
     splits = ", ".join(f"{split} {count}" for split, count in sorted(status.counts.items()))
-    message = f"{status.samples} samples in {status.class_count} classes ({splits})"
+    classes = f" in {status.class_count} classes" if status.class_count else ""
+    message = f"{status.samples} samples{classes} ({splits})"
     if not status.rejected:
         return message
     first = f", for example {status.first_rejects[0]}" if status.first_rejects else ""

@@ -5,14 +5,17 @@ as on a page. What has no agreed reading (floating-point pixels, integers beyond
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError, __version__
 
 from oarlock_api.v1alpha1.dataset import Resize
+from oarlock_trainer.importing.geometry import resize_image
+from oarlock_trainer.importing.source_files import UnreadableSampleError
 
 DECODER_VERSION = f"1-pillow-{__version__}"
 """Changes when the same file would give other pixels."""
@@ -21,11 +24,11 @@ _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "PPM", "TIFF", "WEBP")
 """What a file may be, whatever its name says; Pillow's other decoders, some of which start programs, are never reached."""
 
 _SIXTEEN_BITS = 65535
+_ORIENTATION = 0x0112
+"""Tag of EXIF."""
+_TURNED = frozenset({5, 6, 7, 8})
+"""Orientations that exchange width and height."""
 _MAX_REASON = 200
-
-
-class UnreadableImageError(Exception):
-    """An image file that cannot be part of a data set; its text is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,41 +54,73 @@ def decode_image(content: bytes, form: PixelFormat) -> NDArray[np.uint8]:
     """Return the image as [H, W, C].
 
     Raises:
-        UnreadableImageError: if it is not an image, is broken, has more than 179 million pixels, or has no agreed reading.
+        UnreadableSampleError: if it is not an image, is broken, has more than 179 million pixels, or has no agreed reading.
+    """
+    with open_image(content) as image:
+        return _decode(image, form)
+
+
+def decode_sized_image(content: bytes, form: PixelFormat) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Return the image as [H, W, C], and the width and height that it had, as displayed.
+
+    Raises:
+        UnreadableSampleError: as above.
+    """
+    with open_image(content) as image:
+        found = displayed_size(image)
+        return _decode(image, form), found
+
+
+def _decode(image: Image.Image, form: PixelFormat) -> NDArray[np.uint8]:
+    # A JPEG can be decoded at a fraction of its size; twice the size that is needed leaves nothing to see of it.
+    side = 2 * max(form.width, form.height)
+    image.draft(None, (side, side))
+    image.load()
+    return _to_pixels(image, form)
+
+
+@contextmanager
+def open_image(content: bytes) -> Iterator[Image.Image]:
+    """Open an image, and say within the context what is wrong with it.
+
+    Raises:
+        UnreadableSampleError: as above.
     """
     if not content:
-        raise UnreadableImageError("the file is empty")
+        raise UnreadableSampleError("the file is empty")
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            # A JPEG can be decoded at a fraction of its size; twice the size that is needed leaves nothing to see of it.
-            side = 2 * max(form.width, form.height)
-            image.draft(None, (side, side))
-            image.load()
-            return _to_pixels(image, form)
-    except UnreadableImageError:
+            yield image
+    except UnreadableSampleError:
         raise
     except UnidentifiedImageError as error:
-        raise UnreadableImageError("the content is not that of an image file") from error
+        raise UnreadableSampleError("the content is not that of an image file") from error
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError("it has more than 179 million pixels") from error
+        raise UnreadableSampleError("it has more than 179 million pixels") from error
     except MemoryError as error:
-        raise UnreadableImageError("it does not fit in memory") from error
+        raise UnreadableSampleError("it does not fit in memory") from error
     except Exception as error:  # decoders answer damage with whatever went wrong inside them
-        raise UnreadableImageError(_describe(error)) from error
+        raise UnreadableSampleError(_describe(error)) from error
+
+
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height of an image that was opened, as displayed."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION, 1) in _TURNED else (width, height)
 
 
 def measure_image(content: bytes) -> tuple[int, int]:
     """Return height and width as displayed.
 
     Raises:
-        UnreadableImageError: if it is not an image or is broken.
+        UnreadableSampleError: if it is not an image or is broken.
     """
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             image.load()
             width, height = ImageOps.exif_transpose(image).size
     except Exception as error:  # as above
-        raise UnreadableImageError(_describe(error)) from error
+        raise UnreadableSampleError(_describe(error)) from error
     return height, width
 
 
@@ -95,29 +130,32 @@ def resize_gray(pixels: NDArray[np.uint8], form: PixelFormat) -> NDArray[np.uint
 
 
 def _to_pixels(image: Image.Image, form: PixelFormat) -> NDArray[np.uint8]:
-    upright = _apply_orientation(image)
+    upright = apply_orientation(image)
     eight_bit = _to_eight_bits(upright)
     mode = "L" if form.channels == 1 else "RGB"
     opaque = _put_on_white(eight_bit) if eight_bit.has_transparency_data else eight_bit
     converted = opaque if opaque.mode == mode else opaque.convert(mode)
+    size = (form.width, form.height)
+    resized = resize_image(converted, size, form.resize, method=Image.Resampling.BILINEAR)
     # Not np.asarray, which asks the image for more than its bytes and takes half as long again for a small one.
-    return np.frombuffer(_resize(converted, form).tobytes(), dtype=np.uint8).reshape(form.shape)
+    return np.frombuffer(resized.tobytes(), dtype=np.uint8).reshape(form.shape)
 
 
-def _apply_orientation(image: Image.Image) -> Image.Image:
+def apply_orientation(image: Image.Image) -> Image.Image:
+    """Return the image as it is displayed."""
     return ImageOps.exif_transpose(image) if image.getexif() else image
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
-        raise UnreadableImageError(
+        raise UnreadableSampleError(
             "its pixels are floating-point numbers, whose range is not known; save it with 8 or 16 bits"
         )
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > _SIXTEEN_BITS:
-        raise UnreadableImageError(
+        raise UnreadableSampleError(
             f"its pixels go from {values.min()} to {values.max()}, beyond 16 bits; save it with 8 or 16 bits"
         )
     return Image.fromarray(((values * 255 + _SIXTEEN_BITS // 2) // _SIXTEEN_BITS).astype(np.uint8))
@@ -127,18 +165,6 @@ def _put_on_white(image: Image.Image) -> Image.Image:
     layer = image.convert("RGBA")
     page = Image.new("RGBA", layer.size, "white")
     return Image.alpha_composite(page, layer).convert("RGB")
-
-
-def _resize(image: Image.Image, form: PixelFormat) -> Image.Image:
-    size = (form.width, form.height)
-    if image.size == size:
-        return image
-    method: dict[str, Any] = {"method": Image.Resampling.BILINEAR}
-    if form.resize is Resize.CROP:
-        return ImageOps.fit(image, size, **method)
-    if form.resize is Resize.FILL:
-        return ImageOps.pad(image, size, **method, color=0)
-    return image.resize(size, Image.Resampling.BILINEAR)
 
 
 def _describe(error: Exception) -> str:

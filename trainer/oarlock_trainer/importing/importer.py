@@ -1,5 +1,6 @@
 """An import from end to end, in the order in which it happens."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
@@ -10,19 +11,17 @@ from numpy.typing import NDArray
 
 from oarlock_api.contract import DatasetFacts
 from oarlock_api.run import ImportRun, content_hash
-from oarlock_api.v1alpha1.dataset import DatasetSpec, ImageFormat, Task
+from oarlock_api.v1alpha1.dataset import DatasetSpec, Task
 from oarlock_trainer.datasets import DatasetManifest, Reject
-from oarlock_trainer.datasets.columns import choose_columns
 from oarlock_trainer.datasets.writing import DatasetContent, divide_rows, finish_dataset
-from oarlock_trainer.errors import ConfigError
-from oarlock_trainer.importing.image_files import source_errors
-from oarlock_trainer.importing.images import PixelFormat
+from oarlock_trainer.importing.form_choice import choose_form
+from oarlock_trainer.importing.forms import MaskForm, SampleForm, TextForm
 from oarlock_trainer.importing.listing import list_source
 from oarlock_trainer.importing.progress import ImportProgress
-from oarlock_trainer.importing.rejects import check_classes, check_rejects, show_rejects
-from oarlock_trainer.importing.sample_shape import choose_format
-from oarlock_trainer.importing.samples import SPLITS, Listing
+from oarlock_trainer.importing.rejects import check_divided, check_rejects, check_written, show_rejects
+from oarlock_trainer.importing.samples import SPLITS, BoxSamples, Listing
 from oarlock_trainer.importing.shard_tasks import ShardResult, ShardTask
+from oarlock_trainer.importing.source_files import source_errors
 from oarlock_trainer.importing.sources import locate_source
 from oarlock_trainer.importing.space import check_space, estimate_bytes, render_bytes, storage_errors
 from oarlock_trainer.importing.split import divide
@@ -54,22 +53,21 @@ def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportPr
         TrainerError: if it cannot be had; nothing of it is visible then.
         ImportStoppedError: if it was asked to stop; what is finished is used by the next import.
     """
-    if run.spec.task is not Task.IMAGE_CLASSIFICATION:
-        raise ConfigError(f"spec.task {run.spec.task} is not supported yet", remedy="use imageClassification")
-    source = locate_source(run.spec.source, source_dir=folders.source, scratch=folders.scratch, progress=progress)
-    key = content_hash(_what_is_made(run.spec))
+    spec = run.spec
+    source = locate_source(spec.source, source_dir=folders.source, scratch=folders.scratch, progress=progress)
+    key = content_hash(_what_is_made(spec))
     with open_workspace(folders.data, key, attempt=folders.attempt) as place:
         workspace = place.folder
-        listing = list_source(run.spec, source, workspace=workspace, progress=progress)
-        form = choose_format(listing, run.spec.image or ImageFormat())
-        rows = divide(listing, run.spec.split)
-        check_classes(listing.classes, count_classes(listing, rows))
-        needed = estimate_bytes(len(listing.samples), sample_bytes=form.bytes)
+        listing = list_source(spec, source, workspace=workspace, progress=progress)
+        rows = divide(listing, spec.split)
+        check_divided(spec.task, listing.classes, count_labels(listing, rows))
+        form = choose_form(spec, listing, source, rows["train"], progress=progress)
+        needed = estimate_bytes(len(listing.samples), sample_bytes=form.columns.row_bytes)
         _check_room(workspace, needed)
         tasks = plan_shards(listing, rows, form, workspace)
         with storage_errors(folders.data, doing="writing the data set", needed=needed), source_errors():
-            written = _write_shards(tasks, samples=len(listing.samples), workers=run.workers, progress=progress)
-            manifest = _finish(run.spec, listing, form, written=written, workspace=workspace)
+            written = _write_shards(tasks, listing, form, workers=run.workers, progress=progress)
+            manifest = _finish(spec, listing, form, written=written, workspace=workspace)
         folder = publish(place, manifest, beat=progress.beat)
     _tell(manifest, folder, progress)
     return build_facts(manifest, folder)
@@ -78,18 +76,18 @@ def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportPr
 def _what_is_made(spec: DatasetSpec) -> dict[str, object]:
     """Return the part of the spec that decides the content, not how it is stored."""
     wire = spec.to_wire()
-    return {name: wire[name] for name in ("task", "source", "layout", "split", "image") if name in wire}
+    return {name: wire[name] for name in ("task", "source", "layout", "split", "image", "text") if name in wire}
 
 
-def count_classes(listing: Listing, rows: dict[str, NDArray[np.int64]]) -> dict[str, list[int]]:
-    """Return the samples per split and class. Pure."""
+def count_labels(listing: Listing, rows: dict[str, NDArray[np.int64]]) -> dict[str, list[int]]:
+    """Return the samples per split and label. Pure."""
     return {
         name: np.bincount(listing.labels[part], minlength=len(listing.classes)).tolist() for name, part in rows.items()
     }
 
 
 def plan_shards(
-    listing: Listing, rows: dict[str, NDArray[np.int64]], form: PixelFormat, folder: Path
+    listing: Listing, rows: dict[str, NDArray[np.int64]], form: SampleForm, folder: Path
 ) -> list[ShardTask]:
     """Return the work: each split in as few shards as their size allows. Pure."""
     return [
@@ -102,7 +100,7 @@ def plan_shards(
             folder=folder,
         )
         for split, part in rows.items()
-        for index, rows_of_shard in enumerate(divide_rows(len(part), row_bytes=form.bytes))
+        for index, rows_of_shard in enumerate(divide_rows(len(part), row_bytes=form.columns.row_bytes))
     ]
 
 
@@ -113,7 +111,7 @@ def _check_room(workspace: Path, needed: int) -> None:
         workspace.parent,
         max(0, needed - written),
         what="the data set",
-        remedy="enlarge the volume (spec.storage.size), or make the images smaller (spec.image)",
+        remedy="enlarge the volume (spec.storage.size), or make the samples smaller (spec.image, spec.text)",
     )
 
 
@@ -123,29 +121,41 @@ class _Written:
 
     results: list[ShardResult] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    """Samples that are not in the data set."""
+    flaws: list[Reject] = field(default_factory=list)
+    """Parts of samples that are not in it."""
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: ShardResult) -> None:
+        self.results.append(result)
+        self.rejects.extend(result.rejects)
+        self.flaws.extend(result.flaws)
+        self.remarks.update(result.remarks)
 
     def of(self, split: str) -> list[ShardResult]:
         """Return the shards of a split that hold anything, in their order."""
         return sorted((r for r in self.results if r.split == split and r.facts), key=lambda result: result.index)
 
-    def count_classes(self, listing: Listing) -> dict[str, list[int]]:
-        labels = {name: [result.labels for result in self.of(name)] for name in SPLITS}
-        return {
-            name: np.bincount(np.concatenate(parts), minlength=len(listing.classes)).tolist()
-            for name, parts in labels.items()
-            if parts
-        }
+    def count_classes(self) -> dict[str, list[int]]:
+        """Return what there is of each class in the splits that hold anything."""
+        counts = {name: [result.class_counts for result in self.of(name)] for name in SPLITS}
+        return {name: [sum(column) for column in zip(*parts, strict=True)] for name, parts in counts.items() if parts}
 
 
-def _write_shards(tasks: list[ShardTask], *, samples: int, workers: int, progress: ImportProgress) -> _Written:
-    written = _Written()
-    progress.start("importing", samples)
+def _write_shards(
+    tasks: list[ShardTask], listing: Listing, form: SampleForm, *, workers: int, progress: ImportProgress
+) -> _Written:
+    written = _Written(rejects=list(listing.rejects), remarks=Counter(listing.remarks))
+    for reject in listing.rejects:
+        progress.note(f"refused {reject.path}: {reject.reason}")
+    samples = len(listing.samples)
+    progress.start("importing", samples, what="texts" if form.task is Task.TEXT_CLASSIFICATION else "images")
     for result in run_shard_tasks(tasks, workers=workers, progress=progress):
-        for reject in result.rejects:
+        for reject in (*result.rejects, *result.flaws):
             progress.note(f"refused {reject.path}: {reject.reason}")
-        written.results.append(result)
-        written.rejects.extend(result.rejects)
-        check_rejects(written.rejects, samples=samples)
+        written.add(result)
+        check_rejects(written.rejects, samples=samples + len(listing.rejects))
+        check_rejects(written.flaws, samples=count_parts(listing), what="boxes")
     reused = sum(result.reused for result in written.results)
     if reused:
         progress.note(f"{reused:,} of {len(tasks):,} shards were finished by an earlier import")
@@ -153,23 +163,45 @@ def _write_shards(tasks: list[ShardTask], *, samples: int, workers: int, progres
 
 
 def _finish(
-    spec: DatasetSpec, listing: Listing, form: PixelFormat, *, written: _Written, workspace: Path
+    spec: DatasetSpec, listing: Listing, form: SampleForm, *, written: _Written, workspace: Path
 ) -> DatasetManifest:
     """Write what describes the shards."""
-    counts = written.count_classes(listing)
-    check_classes(listing.classes, counts, listed=np.bincount(listing.labels).tolist())
+    classes, counts = name_classes(form, listing.classes, written.count_classes())
+    check_written(form.task, classes, counts, listed=np.bincount(listing.labels).tolist())
+    sums = [result.sums for result in written.of("train") if result.sums is not None]
     content = DatasetContent(
-        classes=listing.classes,
-        columns=choose_columns(Task.IMAGE_CLASSIFICATION, form.shape),
+        task=form.task,
+        classes=classes,
+        columns=form.columns,
         shards={name: [result.facts for result in written.of(name) if result.facts] for name in counts},
         class_counts=counts,
-        sums=reduce(add, (result.sums for result in written.of("train"))),
-        rejects=sorted(written.rejects, key=lambda reject: reject.path),
+        sums=reduce(add, sums) if sums else None,
+        tokenizer=form.tokenizer if isinstance(form, TextForm) else None,
+        rejects=sorted((*written.rejects, *written.flaws), key=lambda reject: reject.path),
         ignored=listing.ignored,
+        remarks=dict(+written.remarks),
         made_from=_what_is_made(spec),
     )
     _remove_strays(workspace, content)
     return finish_dataset(workspace, content)
+
+
+def count_parts(listing: Listing) -> int:
+    """Return how many boxes were listed. Pure."""
+    samples = listing.samples
+    return sum(map(len, samples.boxes)) if isinstance(samples, BoxSamples) else 0
+
+
+def name_classes(
+    form: SampleForm, listed: list[str], counts: dict[str, list[int]]
+) -> tuple[list[str], dict[str, list[int]]]:
+    """Return the names of the classes, and what there is of each; those of masks without a class map are their values. Pure."""
+    if not isinstance(form, MaskForm):
+        return listed, counts
+    if form.class_map.classes:
+        return form.class_map.classes, counts
+    most = max((index + 1 for part in counts.values() for index, count in enumerate(part) if count), default=0)
+    return [str(value) for value in range(most)], {name: part[:most] for name, part in counts.items()}
 
 
 def _remove_strays(workspace: Path, content: DatasetContent) -> None:
@@ -183,11 +215,23 @@ def _remove_strays(workspace: Path, content: DatasetContent) -> None:
 def _tell(manifest: DatasetManifest, folder: Path, progress: ImportProgress) -> None:
     if manifest.ignored:
         found = ", ".join(f"{count:,} {ending}" for ending, count in manifest.ignored.items())
-        progress.warn(f"files that are not images by their names were left out: {found}")
+        kind = "texts" if manifest.task is Task.TEXT_CLASSIFICATION else "images"
+        progress.warn(f"files that are not {kind} by their names were left out: {found}")
+    for remark, count in manifest.remarks.items():
+        progress.warn(f"{count:,} {remark}")
     if manifest.rejects:
         progress.warn(f"{len(manifest.rejects):,} files were refused: {show_rejects(manifest.rejects)}")
+    if absent := find_absent_classes(manifest):
+        progress.warn(f"classes that no training sample shows: {', '.join(absent)}")
     counts = ", ".join(f"{count:,} for {split}" for split, count in manifest.counts.items())
-    progress.note(f"{len(manifest.classes):,} classes, {counts}, {render_bytes(manifest.bytes)}: {folder}")
+    classes = f"{len(manifest.classes):,} classes, " if manifest.classes else ""
+    progress.note(f"{classes}{counts}, {render_bytes(manifest.bytes)}: {folder}")
+
+
+def find_absent_classes(manifest: DatasetManifest) -> list[str]:
+    """Return the classes that the training split lacks. Pure."""
+    counts = manifest.class_counts.get("train", [])
+    return [name for name, count in zip(manifest.classes, counts, strict=False) if not count]
 
 
 def build_facts(manifest: DatasetManifest, folder: Path) -> DatasetFacts:
@@ -201,6 +245,7 @@ def build_facts(manifest: DatasetManifest, folder: Path) -> DatasetFacts:
         counts=manifest.counts,
         class_counts={name: counts[:_CLASSES_REPORTED] for name, counts in manifest.class_counts.items()},
         sample_shape=list(manifest.sample_shape),
+        vocabulary_size=manifest.vocabulary.size if manifest.vocabulary else None,
         rejected=len(manifest.rejects),
         first_rejects=[f"{reject.path}: {reject.reason}" for reject in manifest.rejects[:_REJECTS_REPORTED]],
     )

@@ -30,7 +30,7 @@ class ImportProgress:
     ) -> None:
         self._record, self._stop, self._out, self._clock = record, stop, out or sys.stderr, clock
         self._warnings: list[str] = []
-        self._activity, self._total, self._started = "", 0, clock()
+        self._activity, self._total, self._what, self._started = "", 0, "images", clock()
         self._last_line = self._last_report = float("-inf")
         self._line_open = False
 
@@ -44,9 +44,9 @@ class ImportProgress:
         if self._stop():
             raise ImportStoppedError
 
-    def start(self, activity: str, total: int) -> None:
+    def start(self, activity: str, total: int, *, what: str = "images") -> None:
         """Begin an activity over `total` samples."""
-        self._activity, self._total, self._started = activity, total, self._clock()
+        self._activity, self._total, self._what, self._started = activity, total, what, self._clock()
         self._last_line = self._clock()
         self._record.report(steps=total)
         self.beat(done=0)
@@ -61,7 +61,7 @@ class ImportProgress:
             self._record.report(eta_seconds=left)
         if now - self._last_line >= _SECONDS_BETWEEN_LINES[self._out.isatty()]:
             self._last_line = now
-            self._show(render_progress(self._activity, done, self._total, rate=rate, left=left))
+            self._show(render_progress(self._activity, done, self._total, what=self._what, rate=rate, left=left))
         self.beat(done=done)
 
     def note(self, text: str) -> None:
@@ -90,11 +90,13 @@ class ImportProgress:
             self._line_open = False
 
 
-def render_progress(activity: str, done: int, total: int, *, rate: float, left: float | None) -> str:
+def render_progress(
+    activity: str, done: int, total: int, *, rate: float, left: float | None, what: str = "images"
+) -> str:
     """Return one line: how much is done, how fast it goes, how long it will take. Pure."""
     percent = 100 * done // total if total else 100
     ending = "" if left is None else f", {render_duration(left)} left"
-    return f"{activity}: {done:,} of {total:,} images ({percent} %), {rate:,.0f} images/s{ending}"
+    return f"{activity}: {done:,} of {total:,} {what} ({percent} %), {rate:,.0f} {what}/s{ending}"
 
 
 def render_duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """When refused files are too many: an import goes on past broken files, but does not pass off a broken source as a data set. Pure."""
 
+from oarlock_api.v1alpha1.dataset import Task
 from oarlock_trainer.datasets import Reject
 from oarlock_trainer.errors import DataCorruptError, DataMissingError
 
@@ -7,13 +8,17 @@ MAX_SHARE = 0.05
 """Of all samples."""
 FORGIVEN = 5
 """Files that may be refused whatever their share, since one of twenty is more than MAX_SHARE."""
+MIN_CLASSES = 2
+"""There is nothing to tell apart between fewer."""
 MIN_PER_CLASS = 2
 """Samples below which a class cannot be learned and validated."""
 
 _SHOWN = 3
+_LABELLED = frozenset({Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION})
+"""Tasks in which every sample has one class."""
 
 
-def check_rejects(rejects: list[Reject], *, samples: int) -> None:
+def check_rejects(rejects: list[Reject], *, samples: int, what: str = "files") -> None:
     """Refuse if more than 5 % of the samples, and more than 5 files, are rejected.
 
     Raises:
@@ -22,9 +27,40 @@ def check_rejects(rejects: list[Reject], *, samples: int) -> None:
     if len(rejects) <= max(FORGIVEN, MAX_SHARE * samples):
         return
     raise DataCorruptError(
-        f"{len(rejects):,} of {samples:,} files were refused, more than {MAX_SHARE:.0%}: {show_rejects(rejects)}",
-        remedy="repair or remove these files; the log of the import names each one",
+        f"{len(rejects):,} of {samples:,} {what} were refused, more than {MAX_SHARE:.0%}: {show_rejects(rejects)}",
+        remedy=f"repair or remove these {what}; the log of the import names each one",
     )
+
+
+def check_divided(task: Task, classes: list[str], counts: dict[str, list[int]]) -> None:
+    """Refuse a division that leaves nothing to train on, before any sample is read.
+
+    Raises:
+        DataMissingError: saying what is missing.
+    """
+    if task in _LABELLED:
+        check_classes(classes, counts)
+    elif not sum(counts.get("train", [])):
+        raise DataMissingError("the source holds no samples to train on", remedy="check spec.layout and spec.split")
+
+
+def check_written(task: Task, classes: list[str], counts: dict[str, list[int]], *, listed: list[int]) -> None:
+    """Refuse a data set that nothing can be learned from.
+
+    Raises:
+        DataMissingError: saying what is missing.
+    """
+    if task in _LABELLED:
+        check_classes(classes, counts, listed=listed)
+    elif "train" not in counts:
+        raise DataMissingError(
+            "no training sample could be read", remedy="repair the files; the log of the import names each one"
+        )
+    elif task is Task.SEGMENTATION and len(classes) < MIN_CLASSES:
+        raise DataMissingError(
+            "the masks show a single class: 255 stands for what is not learned",
+            remedy="if 255 is a class, name it in a class map (spec.layout.pairs.classMap): `0 background`, `255 object`",
+        )
 
 
 def check_classes(classes: list[str], counts: dict[str, list[int]], *, listed: list[int] | None = None) -> None:
@@ -35,7 +71,7 @@ def check_classes(classes: list[str], counts: dict[str, list[int]], *, listed: l
     Raises:
         DataMissingError: naming the classes.
     """
-    if len(classes) < 2:  # noqa: PLR2004  # two classes to tell apart
+    if len(classes) < MIN_CLASSES:
         found = f"a single class, {classes[0]!r}" if classes else "no samples"
         raise DataMissingError(
             f"the source holds {found}", remedy="provide samples of at least two classes, and check the layout"

@@ -1,11 +1,13 @@
 """Decides the size and the channels that every sample gets, from the spec and from what the source holds."""
 
+from typing import cast
+
 from oarlock_api.v1alpha1.dataset import Channels, Encoding, ImageFormat, Resize
 from oarlock_trainer.errors import ConfigError, DataCorruptError
 from oarlock_trainer.importing.folders import printable
-from oarlock_trainer.importing.image_files import read_image_file, source_errors
-from oarlock_trainer.importing.images import PixelFormat, UnreadableImageError, measure_image
-from oarlock_trainer.importing.samples import FileSamples, Listing, TableSamples
+from oarlock_trainer.importing.images import PixelFormat, measure_image
+from oarlock_trainer.importing.samples import Files, Listing, TableSamples
+from oarlock_trainer.importing.source_files import UnreadableSampleError, read_source_file, source_errors
 
 _TRIED = 100
 """Files looked at for one that can be read."""
@@ -34,18 +36,19 @@ def choose_format(listing: Listing, image: ImageFormat) -> PixelFormat:
 
 
 def _native_size(listing: Listing) -> tuple[int, int]:
-    if isinstance(listing.samples, TableSamples):
-        return listing.samples.height, listing.samples.width
-    return _first_size(listing.samples)
+    samples = listing.samples
+    if isinstance(samples, TableSamples):
+        return samples.height, samples.width
+    return _first_size(cast("Files", samples))
 
 
-def _first_size(samples: FileSamples) -> tuple[int, int]:
+def _first_size(samples: Files) -> tuple[int, int]:
     reasons = []
     for path in samples.paths[:_TRIED]:
         try:
             with source_errors():
-                return measure_image(read_image_file(f"{samples.root}/{path}"))
-        except UnreadableImageError as error:
+                return measure_image(read_source_file(f"{samples.root}/{path}"))
+        except UnreadableSampleError as error:
             reasons.append(f"{printable(path)}: {error}")
     raise DataCorruptError(
         f"none of the first {len(reasons)} images of {samples.root} can be read; {reasons[0]}",

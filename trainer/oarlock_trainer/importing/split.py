@@ -46,7 +46,7 @@ def _assign(listing: Listing, shares: dict[str, float], *, seed: int) -> NDArray
     order = _shuffle(len(assigned), seed=seed)
     free = order[assigned[order] == UNDIVIDED]
     labels = listing.labels[free]
-    sizes = np.bincount(labels, minlength=len(listing.classes))
+    sizes = np.bincount(labels, minlength=max(1, len(listing.classes)))
     held_out = {name: np.zeros_like(sizes) for name in shares}
     room = np.maximum(sizes - 1, 0)
     for name, share in shares.items():

@@ -59,7 +59,7 @@ def choose_processes(tasks: list[ShardTask]) -> int:
 
 def _must_decode(task: ShardTask) -> bool:
     samples = task.samples
-    return not isinstance(samples, TableSamples) or (samples.height, samples.width) != task.form.shape[:2]
+    return not isinstance(samples, TableSamples) or (samples.height, samples.width) != task.form.columns.input.shape[:2]
 
 
 def _run_here(tasks: list[ShardTask], progress: ImportProgress) -> Iterator[ShardResult]:
@@ -99,8 +99,8 @@ def _run_in_processes(tasks: list[ShardTask], processes: int, progress: ImportPr
                 _check_workers(pool)
     except BrokenProcessPool as error:
         raise WorkerKilledError(
-            "a process that decodes images was killed, as the kernel does when memory runs out",
-            remedy="raise spec.resources.memory, or lower spec.resources.cpu so that fewer images are decoded at once",
+            "a process that decodes samples was killed, as the kernel does when memory runs out",
+            remedy="raise spec.resources.memory, or lower spec.resources.cpu so that fewer are decoded at once",
         ) from error
     finally:
         _end(pool)

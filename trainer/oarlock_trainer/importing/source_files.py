@@ -1,4 +1,4 @@
-"""Reads image files, and tells apart what is wrong with one file from what is wrong with the volume that it is on."""
+"""Reads the files of a source, and tells apart what is wrong with one file from what is wrong with the volume that it is on."""
 
 import os
 import stat
@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from oarlock_trainer.errors import StorageError
-from oarlock_trainer.importing.images import UnreadableImageError
 
 _READ_BYTES = 2**18
+
+
+class UnreadableSampleError(Exception):
+    """A file that cannot be part of a data set; its text is the reason."""
 
 
 class SourceReadError(OSError):
@@ -28,11 +31,11 @@ def source_errors() -> Iterator[None]:
         ) from error
 
 
-def read_image_file(path: str) -> bytes:
-    """Return the content of an image file; a plain string, since making a Path takes as long as reading a small image.
+def read_source_file(path: str) -> bytes:
+    """Return the content of a file; the path is a plain string, since making a Path takes as long as reading a small image.
 
     Raises:
-        UnreadableImageError: if this file cannot be read, whatever the reason that lies in the file.
+        UnreadableSampleError: if this file cannot be read, whatever the reason that lies in the file.
         SourceReadError: if the volume does not answer.
     """
     try:
@@ -40,15 +43,15 @@ def read_image_file(path: str) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnreadableImageError("it is not a file")
+                raise UnreadableSampleError("it is not a file")
             return _read_all(descriptor)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
         finding = "it is a link that leads nowhere" if Path(path).is_symlink() else "it vanished while the import ran"
-        raise UnreadableImageError(finding) from error
+        raise UnreadableSampleError(finding) from error
     except PermissionError as error:
-        raise UnreadableImageError("it may not be read (permission denied)") from error
+        raise UnreadableSampleError("it may not be read (permission denied)") from error
     except OSError as error:
         raise SourceReadError(error.errno, error.strerror, path) from error
 

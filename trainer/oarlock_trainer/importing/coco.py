@@ -1,0 +1,116 @@
+"""The layout of COCO: a folder of images, and one JSON file with the boxes of all of them."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oarlock_api.v1alpha1.dataset import CocoLayout
+from oarlock_trainer.datasets import Reject
+from oarlock_trainer.datasets.columns import BOX_VALUES
+from oarlock_trainer.errors import ConfigError, DataCorruptError
+from oarlock_trainer.importing.folders import printable
+from oarlock_trainer.importing.plain_files import open_plain, resolve_inside
+from oarlock_trainer.importing.samples import BoxSamples, Listing
+from oarlock_trainer.importing.split_folders import SplitFolder
+
+CROWDS = "boxes around crowds"
+_REMEDY = "write it as COCO has it: images with id and file_name, categories with id and name, annotations with image_id, category_id and bbox"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    paths: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    boxes: list[NDArray[np.float32]] = field(default_factory=list)
+    given: list[int] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    remarks: Counter[str] = field(default_factory=Counter)
+
+
+def list_coco(source: Path, layout: CocoLayout, folders: list[SplitFolder], *, beat: Callable[[], None]) -> Listing:
+    """List the images that the annotations name, with their boxes; one without boxes shows nothing.
+
+    Raises:
+        DataMissingError: if the annotations are missing.
+        DataCorruptError: if they are not those of COCO.
+        ConfigError: if two splits have different classes.
+    """
+    found = _Found()
+    classes: list[str] | None = None
+    for folder in folders:
+        path = folder.inner(layout.annotations)
+        content = _read_json(resolve_inside(source, path))
+        try:
+            names = _take(source, path, folder.inner(layout.images), folder.split, content, found, beat)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            finding = f"{source / path} is not a file of COCO: {type(error).__name__} at {error}"
+            raise DataCorruptError(finding, remedy=_REMEDY) from error
+        if classes is not None and names != classes:
+            raise ConfigError(
+                f"the categories in {path} are not those for training", remedy="give every split the same categories"
+            )
+        classes = names
+    return Listing(
+        classes=classes or [],
+        samples=BoxSamples(root=source, paths=found.paths, boxes=found.boxes, sources=found.sources),
+        labels=np.zeros(len(found.paths), dtype=np.int32),
+        given=np.array(found.given, dtype=np.int8),
+        rejects=found.rejects,
+        remarks=dict(+found.remarks),
+    )
+
+
+def _read_json(path: Path) -> Any:
+    with open_plain(path) as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise DataCorruptError(f"{path} is not JSON: {error}", remedy=_REMEDY) from error
+
+
+def _take(  # noqa: PLR0917  # what one split consists of
+    source: Path,
+    annotations: str,
+    images: str,
+    split: int,
+    content: Mapping[str, Any],
+    found: _Found,
+    beat: Callable[[], None],
+) -> list[str]:
+    """Take the images of one file; return the classes."""
+    categories = sorted(content["categories"], key=lambda category: int(category["id"]))
+    numbers = {category["id"]: index for index, category in enumerate(categories)}
+    boxes = _collect_boxes(content, numbers, found.remarks)
+    for image in sorted(content["images"], key=lambda image: str(image["file_name"])):
+        beat()
+        path = f"{images}/{image['file_name']}"
+        if not resolve_inside(source, path).is_file():
+            found.rejects.append(Reject(path=printable(path), reason=f"{annotations} names it, and it is not there"))
+            continue
+        found.paths.append(path)
+        found.sources.append(path)
+        rows = boxes.get(image["id"], [])
+        found.boxes.append(np.array(rows, dtype=np.float32).reshape(len(rows), BOX_VALUES))
+        found.given.append(split)
+    return [str(category["name"]) for category in categories]
+
+
+def _collect_boxes(
+    content: Mapping[str, Any], numbers: Mapping[Any, int], remarks: Counter[str]
+) -> dict[Any, list[list[float]]]:
+    """Return class, left, top, right and bottom of the boxes of each image."""
+    boxes: dict[Any, list[list[float]]] = {}
+    for annotation in content["annotations"]:
+        if annotation.get("iscrowd"):
+            remarks[CROWDS] += 1
+            continue
+        left, top, width, height = map(float, annotation["bbox"])
+        row = [float(numbers[annotation["category_id"]]), left, top, left + width, top + height]
+        boxes.setdefault(annotation["image_id"], []).append(row)
+    return boxes
