@@ -3,6 +3,7 @@
 A row goes when the feature comes. Pure.
 """
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,13 @@ def find_unknown_model(manifest: Mapping[str, Any]) -> Iterator[Finding]:
             path="spec.model.name",
             rule=_NOT_BUILT_IN,
             found=repr(name),
-            remedy=f"use one of {', '.join(BUILT_IN_MODELS)}",
+            remedy=f"{_guess(name)}use one of {', '.join(BUILT_IN_MODELS)}",
         )
+
+
+def _guess(name: str) -> str:
+    close = difflib.get_close_matches(name.lower().replace("_", "-"), BUILT_IN_MODELS, n=1)
+    return f"did you mean {close[0]}? Otherwise " if close else ""
 
 
 def _look_up(manifest: Any, path: str) -> Any:
