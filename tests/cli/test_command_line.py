@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from oarlock.local.object_store import ObjectStore
 
@@ -124,8 +125,12 @@ def test_dry_run_shows_the_job_resolved_and_what_waits_for_the_data(tmp_path: Pa
         "steps: decided when the data is imported",
         "runPolicy:\n  suspend: false\n  backoffLimit: 3\n  startupDeadlineSeconds: 600\n  progressDeadlineSeconds: 600\n",
         "  activeDeadlineSeconds: null\n",
+        "# learning rate, cosine\n# ",
+        " 0.001 │",
+        " 100 % of the run\n",
     ):
         assert words in result.stdout
+    assert yaml.safe_load(result.stdout)["recipe"]["schedule"]["name"] == "cosine"
     assert not (tmp_path / "oarlock-runs").exists()
 
 

@@ -20,7 +20,7 @@ from oarlock_trainer.optimizers import (
     highest_learning_rate,
     set_learning_rate,
 )
-from oarlock_trainer.parameter_groups import freeze_parameters
+from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
 from oarlock_trainer.state import TrainingState
 
 CURVATURE = (1.0, 0.2)
@@ -169,6 +169,7 @@ def test_frozen_parameters_and_the_statistics_of_their_norms_stay() -> None:
     model = small_model()
     groups = groups_of({"match": "[01].*", "freeze": True})
     freeze_parameters(model, groups)
+    freeze_statistics(model)
     optimizer = build_optimizer(optimizer_of("adamw"), model, device_type="cpu", groups=groups)
     before = copy.deepcopy(model.state_dict())
     model.eval()

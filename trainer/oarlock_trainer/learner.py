@@ -19,7 +19,7 @@ from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
-from oarlock_trainer.parameter_groups import freeze_parameters
+from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
 from oarlock_trainer.sharding import make_whole, shard_model
 
 
@@ -96,6 +96,7 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
     )
     precision = choose_precision(recipe.precision, device)
     model, network = _spread(model, recipe, processes, precision=precision, compiles=compiles)
+    freeze_statistics(model)
     return Learner(
         model=model,
         network=network,

@@ -22,7 +22,7 @@ _NAMES_SHOWN = 3
 
 
 def freeze_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> None:
-    """Keep the parameters of groups with `freeze` as they are, and the statistics of norms all of whose parameters are frozen.
+    """Keep the parameters of groups with `freeze` as they are.
 
     Raises:
         ConfigError: if a group matches no parameter, or nothing is left to train.
@@ -33,6 +33,10 @@ def freeze_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> Non
                 parameter.requires_grad = False
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("recipe.paramGroups freezes every parameter", remedy="leave something to train")
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Keep the statistics of norms all of whose parameters are frozen; once the norms are the objects that train."""
     for module in model.modules():
         own = list(module.parameters(recurse=False))
         if hasattr(module, "running_mean") and own and not any(parameter.requires_grad for parameter in own):

@@ -52,11 +52,13 @@ def plot(
     styles: tuple[str, str],
     size: tuple[int, int],
     label: Callable[[float], str],
+    end: Callable[[float], str] = lambda last: f"epoch {last:.0f}",
 ) -> list[str]:
     """Return the lines of a plot in rich's markup; none if there is nothing to draw.
 
-    `line` is drawn as a line and `points` as points, both by epoch; `names` and `styles` are theirs. `size` counts characters
-    and lines, without labels and axes. `label` says how the ends of the vertical axis read.
+    `line` is drawn as a line and `points` as points, both by epoch; `names` and `styles` are theirs, and an empty name is left
+    out. `size` counts characters and lines, without labels and axes. `label` says how the ends of the vertical axis read, `end`
+    how that of the horizontal one does.
     """
     width, height = size
     line, points = _thin(line, width * 2), _thin(points, width)
@@ -70,13 +72,14 @@ def plot(
     def place(spot: tuple[float, float]) -> tuple[int, int]:
         return round((spot[0] - first) * across), canvas.height - 1 - round((spot[1] - low) * up)
 
-    for start, end in itertools.pairwise(line):
-        canvas.draw_line(place(start), place(end))
+    for before, after in itertools.pairwise(line):
+        canvas.draw_line(place(before), place(after))
     for point in points:
         canvas.draw_point(*place(point))
-    head = f"[bold]{title}[/]  [{styles[0]}]━ {names[0]}[/]  [{styles[1]}]{_POINT} {names[1]}[/]"
+    marked = zip(styles, ("━", _POINT), names, strict=True)
+    head = f"[bold]{title}[/]" + "".join(f"  [{style}]{mark} {name}[/]" for style, mark, name in marked if name)
     frame = _frame(canvas.format_rows(styles), label(low), label(high))
-    return [head, *frame, _format_axis(label(high), label(low), last, width)]
+    return [head, *frame, _format_axis(label(high), label(low), end(last), width)]
 
 
 def _frame(rows: list[str], low: str, high: str) -> list[str]:
@@ -85,9 +88,8 @@ def _frame(rows: list[str], low: str, high: str) -> list[str]:
     return [f"[dim]{label:>{margin}} │[/]{row}" for label, row in zip(labels, rows, strict=True)]
 
 
-def _format_axis(high: str, low: str, last: float, width: int) -> str:
+def _format_axis(high: str, low: str, end: str, width: int) -> str:
     margin = max(len(low), len(high))
-    end = f"epoch {last:.0f}"
     return f"[dim]{'':>{margin}} └{'─' * (width - len(end) - 1)} {end}[/]"
 
 

@@ -21,6 +21,7 @@ from oarlock.cli.dry_run import Resolved, mark_undecided, resolve_job
 from oarlock.cli.live_screen import LiveScreen
 from oarlock.cli.plain_screen import PlainScreen
 from oarlock.cli.problems import build_problems, print_problems
+from oarlock.cli.rate_curve import draw_learning_rate
 from oarlock.cli.report import build_report
 from oarlock.cli.summary import print_outcome
 from oarlock.infer import UnsuitableFolderError
@@ -216,3 +217,7 @@ def _print_job(console: Console, job: Resolved) -> None:
     lines += [f"# fitted: {change}" for change in job.changes]
     text = yaml.safe_dump(mark_undecided(job.run, job.undecided), sort_keys=False, allow_unicode=True)
     _tell(console, "\n".join([*lines, text]))
+    if "recipe" in job.run and not console.options.ascii_only:
+        # As comments, so that all of it is YAML still.
+        for line in draw_learning_rate(job.run["recipe"]):
+            console.print(f"# {line}", highlight=False)
