@@ -311,8 +311,9 @@ async def test_cores_of_imports_are_no_part_of_what_jobs_may_have() -> None:
     await world.kill()
 
 
-async def test_elastic_job_grows_no_further_than_the_budget() -> None:
-    world = World(Settings(namespace=NAMESPACE, queue_budget="nvidia.com/gpu=6"))
+async def look_for_room(*, gpus: int) -> tuple[World, Reference]:
+    """Let a job that trains on one node of two GPUs look for room for three more, within a budget."""
+    world = World(Settings(namespace=NAMESPACE, queue_budget=f"nvidia.com/gpu={gpus}"))
     await world.add_node()
     await world.start()
     await world.import_data()
@@ -324,6 +325,11 @@ async def test_elastic_job_grows_no_further_than_the_budget() -> None:
     await let_decide(world)
     world.cluster.edit(job, lambda each: each["spec"]["workers"].update(nodes=4))
     await let_decide(world)
+    return world, job
+
+
+async def test_elastic_job_grows_no_further_than_the_budget() -> None:
+    world, job = await look_for_room(gpus=6)
     assert len(world.pods(names.SCOUT_ROLE)) == 2
 
     world.run_pods(names.SCOUT_ROLE)
@@ -335,18 +341,7 @@ async def test_elastic_job_grows_no_further_than_the_budget() -> None:
 
 
 async def test_room_that_pods_of_an_elastic_job_hold_in_a_budget_is_given_away_when_they_are_gone() -> None:
-    world = World(Settings(namespace=NAMESPACE, queue_budget="nvidia.com/gpu=8"))
-    await world.add_node()
-    await world.start()
-    await world.import_data()
-    workers = {"nodes": 1, "gpusPerNode": 2, "elastic": {"minNodes": 1, "maxNodes": 4}}
-    shared = {"volume": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
-    job = await apply(world, "job", workers=workers, checkpoints=shared)
-    world.run_pods()
-    world.answer(world.pods()[0], step=10)
-    await let_decide(world)
-    world.cluster.edit(job, lambda each: each["spec"]["workers"].update(nodes=4))
-    await let_decide(world)
+    world, _ = await look_for_room(gpus=8)
     for scout in world.pods(names.SCOUT_ROLE)[:2]:
         world.cluster.edit(refer(scout), lambda each: each["spec"].update(nodeName="node-1"))
     other = await apply(world, "other")

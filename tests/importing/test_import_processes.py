@@ -1,95 +1,23 @@
 """The importer as the agent runs it: exit codes, reports, workers on all cores, and what a crash, a stop or a full disk leaves."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from importing.made_sources import encode, import_from, volume_spec, write_class_folders
+from importing.import_processes import PHOTO, Import
+from importing.made_sources import import_from, write_class_folders
 
 from oarlock_api.contract import EXIT_CODES, EXIT_SUCCESS, EXIT_SUSPENDED, Cause, Outcome
-from oarlock_api.v1alpha1.dataset import DatasetSpec
 from oarlock_trainer.datasets import open_dataset
 from oarlock_trainer.errors import StorageError
 from oarlock_trainer.importing.workspace import open_workspace
-from oarlock_trainer.rank_record import RankReading, read_rank_record
-
-MAIN = [sys.executable, "-m", "oarlock_trainer.importing"]
-LIMITED = (
-    "import resource, sys\n"
-    "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))\n"
-    "from oarlock_trainer.importing.__main__ import main\n"
-    "sys.exit(main())\n"
-)
-PHOTO = volume_spec(image={"width": 320, "height": 320})
-"""Shards of about fifty images: many from few."""
-
-
-class Import:
-    """An import in a process of its own."""
-
-    def __init__(
-        self, root: Path, *, source: Path, spec: DatasetSpec | None = None, variables: dict[str, str] | None = None
-    ) -> None:
-        self.data, self.records = root / "data" / "made-1", root / "records"
-        run = {"name": "made", "workers": 2, "spec": (spec or volume_spec()).to_wire()}
-        self.environment = {
-            **os.environ,
-            "OARLOCK_RUN": json.dumps(run),
-            "OARLOCK_DATA_DIR": str(self.data),
-            "OARLOCK_SOURCE_DIR": str(source),
-            "OARLOCK_SCRATCH_DIR": str(root / "scratch"),
-            "OARLOCK_RANK_RECORD_DIR": str(self.records),
-            **(variables or {}),
-        }
-
-    def run(self, command: list[str] = MAIN) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300, check=False)
-
-    def start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(MAIN, env=self.environment, stderr=subprocess.DEVNULL)
-
-    @property
-    def reading(self) -> RankReading:
-        reading = read_rank_record(self.records / "0.record")
-        assert reading is not None
-        return reading
-
-    @property
-    def workspace(self) -> Path:
-        return next(self.data.glob(".importing-*"))
-
-    def wait_for_shard(self) -> None:
-        deadline = time.monotonic() + 240
-        while not list(self.data.glob(".importing-*/*.done")):
-            assert time.monotonic() < deadline, "no shard was finished"
-            time.sleep(0.005)
-
-    @property
-    def versions(self) -> list[Path]:
-        return list(self.data.glob("[!.]*"))
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """260 files that take a few milliseconds each: two real images, linked."""
-    root = tmp_path_factory.mktemp("photos")
-    for number, name in enumerate(("sea", "sky")):
-        (root / name).mkdir()
-        noise = np.random.default_rng(number).integers(0, 256, (128, 128, 3), dtype=np.uint8)
-        (root / name / "000.png").write_bytes(encode(noise))
-        for index in range(1, 130):
-            os.link(root / name / "000.png", root / name / f"{index:03d}.png")
-    return root
 
 
 @pytest.fixture
@@ -305,60 +233,6 @@ def test_a_shard_that_was_taken_over_is_replaced_and_not_written_into(photos: Pa
     assert begin_again(importing, attempt=1).returncode == EXIT_SUCCESS
     assert kept.read_bytes() == before
     open_dataset(importing.versions[0]).verify()
-
-
-def test_import_names_folder_and_room_when_the_disk_fills_up(photos: Path, tmp_path: Path) -> None:
-    """A limit on the size of files stands for the end of the disk, since it needs no privileges."""
-    importing = Import(tmp_path, source=photos, spec=PHOTO)
-    done = importing.run([sys.executable, "-c", LIMITED])
-
-    assert done.returncode == EXIT_CODES[Cause.STORAGE_FULL], done.stderr
-    failure = importing.reading.failure
-    assert failure is not None
-    assert f"writing the data set filled {importing.data}" in failure.message
-    assert "are free of the 7" in failure.message
-    assert "spec.storage.size" in failure.remedy
-    assert not importing.versions
-
-
-def test_import_names_the_full_disk_when_it_is_a_real_one(tmp_path: Path) -> None:
-    importing = Import(tmp_path, source=write_class_folders(tmp_path / "raw", each=100))
-    importing.data.mkdir(parents=True)
-    mount = f"mount -t tmpfs -o size=64k none {importing.data} && "
-    namespace = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
-    if subprocess.run([*namespace, f"{mount} true"], check=False, capture_output=True).returncode:
-        pytest.skip("NOT RUN: this machine lets nobody mount a file system of his own")
-    done = importing.run([*namespace, f'{mount} exec "$@"', "sh", *MAIN])
-
-    failure = importing.reading.failure
-    assert done.returncode == EXIT_CODES[Cause.STORAGE_FULL], done.stderr
-    assert failure is not None
-    assert f"the data set needs 103.0 KiB in {importing.data}, where 64.0 KiB are free" in failure.message
-
-
-def test_import_is_refused_early_when_it_cannot_fit(tmp_path: Path) -> None:
-    source = write_class_folders(tmp_path / "raw", each=2)
-    largest = volume_spec(image={"width": 8192, "height": 8192})
-    for index in range(shutil.disk_usage(tmp_path).free // (3 * 8192**2) + 1):
-        (source / "cat" / f"link{index}.png").symlink_to("000.png")
-
-    with pytest.raises(StorageError, match=r"the data set needs .* in .*data, where .* are free") as caught:
-        import_from(source, tmp_path / "data", largest)
-    assert caught.value.cause is Cause.STORAGE_FULL
-    assert not list((tmp_path / "data").rglob("*.arrow"))
-
-
-def test_import_fails_when_the_volume_refuses_to_be_written(tmp_path: Path) -> None:
-    importing = Import(
-        tmp_path, source=write_class_folders(tmp_path / "raw"), variables={"OARLOCK_DATA_DIR": "/sys/oarlock/data"}
-    )
-    done = importing.run()
-
-    assert done.returncode == EXIT_CODES[Cause.STORAGE_FAILED], done.stderr
-    failure = importing.reading.failure
-    assert failure is not None
-    assert failure.message.startswith("preparing the folder of the import failed at /sys/oarlock")
-    assert "mounted, writable and healthy" in failure.remedy
 
 
 @pytest.mark.parametrize(
