@@ -20,6 +20,7 @@ from oarlock_trainer.export import export_model
 from oarlock_trainer.optimizers import set_learning_rate
 from oarlock_trainer.preparation import Preparation, prepare
 from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.retrospect import look_back
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.state import VALIDATED_STEP, best_counter
 from oarlock_trainer.validation import validate
@@ -162,6 +163,7 @@ def _conclude(
     p.steering.record.beat(PodPhase.EXPORTING)
     if processes.leads:
         _export(p, config, step)
+        look_back(p, config, step, device=processes.device)
     _close(p)
     return Outcome.SUCCEEDED
 

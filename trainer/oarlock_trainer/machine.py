@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from oarlock_api.contract import POD_NAME_ENV
+from oarlock_trainer.agent.procfs import read_age
 
 
 def describe_build(device: torch.device) -> dict[str, str]:
@@ -31,6 +32,7 @@ def describe_machine() -> dict[str, object]:
         "processor": _name_processor(),
         "cores": os.cpu_count() or 1,
         "host": socket.gethostname(),
+        "startSeconds": round(read_age(os.getpid()), 3),
         "pod": os.environ.get(POD_NAME_ENV, ""),
     }
 

@@ -30,6 +30,7 @@ from oarlock_trainer.order import Order
 from oarlock_trainer.randomness import process_seed
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
+from oarlock_trainer.run_description import write_description
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.state import VALIDATED_STEP, TrainingState
 from oarlock_trainer.steering import Steering
@@ -261,6 +262,8 @@ def _announce(
         torch=torch.__version__,
         **describe_machine(),
     )
+    if processes.leads:
+        write_description(config.run_dir, config.run, data.dataset)
     reporter.introduce(world_size=processes.count, build=describe_build(processes.device))
     reporter.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
     reporter.warn(step, *(loaded.warnings if loaded else checkpointer.warnings))

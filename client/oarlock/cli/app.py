@@ -176,6 +176,32 @@ def logs(
 
 
 @app.command(no_args_is_help=True)
+def report(
+    name: Annotated[str, typer.Argument(metavar="JOB", help="A TrainingJob, or the folder of one.")],
+    *,
+    opens: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="Where; else beside the job's log.")] = None,
+    runs: RunsOption = DEFAULT_RUNS,
+) -> None:
+    """Write the report of a run: one HTML file with curves, mistakes, speed and recipe, which needs no network.
+
+    A run writes it itself when it ends; before that, this shows how it goes. The folder of a job on a cluster's
+    checkpoint volume does as well, wherever that is mounted or was copied to.
+    """
+    from oarlock.cli.report_page import write_report
+
+    if Path(name).is_dir():
+        raise typer.Exit(write_report(Path(name), title="", output=to, opens=opens))
+    folder = RunsFolder(root=runs)
+    for item in _find(name, folder):
+        if item["kind"] == "TrainingJob":
+            found = folder.link_job(item) or folder.root / "jobs" / name
+            raise typer.Exit(write_report(found, title=name, output=to, opens=opens))
+    typer.echo(f"{name} is a Dataset: reports are of TrainingJobs", err=True)
+    raise typer.Exit(EXIT_FAILED)
+
+
+@app.command(no_args_is_help=True)
 def doctor(
     name: Annotated[str, typer.Argument(metavar="JOB", help="A TrainingJob.")],
     *,

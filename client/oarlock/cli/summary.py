@@ -120,6 +120,8 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
         facts["checkpoint"] = show_path(locate(job, runs, best["path"]))
     if link := runs.link_job(job):
         facts["log"] = show_path(link / "log.jsonl")
+        if (link / "report.html").exists():
+            facts["report"] = show_path(link / "report.html")
     if status.get("restartCount"):
         causes = ", ".join(f"{cause} {count}×" for cause, count in status.get("restarts", {}).items())  # noqa: RUF001
         facts["restarts"] = f"{status['restartCount']} ({causes})"

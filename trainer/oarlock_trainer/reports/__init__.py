@@ -1,0 +1,9 @@
+"""The report of a run: one HTML file that needs no network, made from what lies in the job's folder.
+
+`reading` turns the folder into facts, `page` turns facts into HTML, the rest draws. Nothing here needs torch, and nothing here
+may trust what it shows: class names, texts and messages come from data sets.
+"""
+
+REPORT_NAME = "report.html"
+EXAMINATION_NAME = "examination.json"
+DESCRIPTION_NAME = "run.json"

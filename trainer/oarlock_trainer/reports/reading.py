@@ -1,0 +1,202 @@
+"""From a job's folder to the facts of its report: the log, the description of the run, the examination of the model."""
+
+import json
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from oarlock_api.metrics import METRICS, METRICS_BY_NAME, is_better
+from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME
+from oarlock_trainer.reports.course import list_attempts, list_checkpoints, list_moments, list_shares
+from oarlock_trainer.reports.facts import Chart, Curve, Findings, ReportFacts, WorstSample
+from oarlock_trainer.reports.log_reading import Line, Log, read_log
+from oarlock_trainer.reports.wording import say_figure, say_number, say_seconds
+
+_LOG_NAME = "log.jsonl"
+_PACE_CHARTS = (
+    ("Throughput", "1/s", (("samplesPerSecond", "samples per second"),)),
+    ("Time of a step", "s", (("computeSeconds", "computing"), ("dataWaitSeconds", "waiting for data"))),
+    (
+        "GPU memory of rank 0",
+        "bytes",
+        (("gpuMemoryReservedBytes", "reserved"), ("gpuMemoryPeakBytes", "peak"), ("gpuMemoryBytes", "in use")),
+    ),
+)
+_NOT_OF_THE_SYSTEM = frozenset({"kind", "step", "time", "message", "attempt", "startSeconds", "nonFinite"})
+_SPLITS = ("train", "validation")
+
+
+def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
+    """Return what the report of the run in `run_dir` shows; `title` is the job's name if it is known.
+
+    Raises:
+        OSError: if the folder cannot be read.
+    """
+    log = read_log(run_dir / _LOG_NAME)
+    described = _read_json(run_dir / DESCRIPTION_NAME)
+    run, dataset = described.get("run") or {}, described.get("dataset") or {}
+    best_by = str((run.get("keepBest") or {}).get("metric", ""))
+    starts = log.of("start")
+    return ReportFacts(
+        title=title or described.get("job") or _say_model(run) or run_dir.name,
+        subtitle=_say_subtitle(run, dataset),
+        state=_find_state(log),
+        headline=tuple(_list_headline(log, best_by, steps=int(run.get("steps", 0)))),
+        charts=tuple(_list_charts(log)),
+        pace=tuple(_build_pace_chart(log, *chart) for chart in _PACE_CHARTS),
+        shares=list_shares(log),
+        classes=tuple(map(str, dataset.get("classes", ()))),
+        findings=_read_findings(run_dir / EXAMINATION_NAME),
+        attempts=list_attempts(log),
+        moments=list_moments(log, best_by),
+        checkpoints=list_checkpoints(log, best_by),
+        best_by=best_by,
+        recipe=_describe_recipe(run),
+        dataset=_describe_dataset(dataset),
+        system={key: value for key, value in (starts[-1] if starts else {}).items() if key not in _NOT_OF_THE_SYSTEM},
+        warnings=tuple((line["step"], str(line.get("message", ""))) for line in log.of("warning")),
+        made=now,
+        version=_own_version(),
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object; an empty one if there is none that can be read: a report shows what there is."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _read_findings(path: Path) -> Findings | None:
+    wire = _read_json(path)
+    if not wire:
+        return None
+    charts = (Chart(**{**chart, "curves": tuple(Curve(**c) for c in chart["curves"])}) for chart in wire.pop("charts"))
+    worst = (WorstSample(**sample) for sample in wire.pop("worst"))
+    return Findings(**wire, charts=tuple(charts), worst=tuple(worst))
+
+
+def _own_version() -> str:
+    try:
+        return version("oarlock")
+    except PackageNotFoundError:  # a source tree on the path
+        return ""
+
+
+def _say_model(run: Mapping[str, Any]) -> str:
+    model = run.get("model") or {}
+    library = model.get("torchvision") or model.get("timm") or {}
+    return str(model.get("name") or library.get("name") or (model.get("python") or {}).get("factory") or "")
+
+
+def _say_subtitle(run: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    counts = dataset.get("counts") or {}
+    parts = [_say_model(run), str(dataset.get("task", ""))]
+    if counts:
+        parts.append(", ".join(f"{count:,} {split}" for split, count in counts.items()) + " samples")
+    if dataset.get("classes"):
+        parts.append(f"{len(dataset['classes'])} classes")
+    return " · ".join(part for part in parts if part)
+
+
+def _find_state(log: Log) -> str:
+    kinds = [line["kind"] for line in log.events if line["kind"] in ("start", "suspended", "export")]
+    return {"export": "trained", "suspended": "stopped"}.get(kinds[-1] if kinds else "", "running")
+
+
+def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str, str, str]]:
+    best = find_best(log.validations, best_by)
+    if best:
+        yield (
+            _say_name(best_by),
+            say_figure(best[best_by], METRICS_BY_NAME[best_by].unit),
+            f"best, at epoch {_say_epoch(best)}",
+        )
+    if log.validations and best_by != "validation/loss" and "validation/loss" in log.validations[-1]:
+        last = log.validations[-1]
+        yield "validation loss", say_number(last["validation/loss"]), f"last, at epoch {_say_epoch(last)}"
+    lines = log.steps or log.validations
+    if lines:
+        done = f"{lines[-1]['step']:,} of {steps:,} steps" if lines[-1]["step"] < steps else f"{steps:,} steps"
+        yield "epochs", _say_epoch(lines[-1]), done
+    rates = [line["samplesPerSecond"] for line in log.paces if "samplesPerSecond" in line]
+    starts = log.of("start")
+    if rates and starts:
+        where = f"{starts[-1].get('processes', 1)} × {str(starts[-1].get('device', '')).partition(':')[0]}"  # noqa: RUF001
+        yield "samples per second", f"{statistics.median(rates):,.0f}", f"median, {where}"
+    attempts = list_attempts(log)
+    if attempts:
+        restarts = len(attempts) - 1
+        yield (
+            "time",
+            say_seconds(sum(a.ended - a.began for a in attempts)),
+            f"{restarts or 'no'} restart{'s' * (restarts != 1)}",
+        )
+    waits = [(line["dataWaitSeconds"], line["stepSeconds"]) for line in log.paces if line.get("stepSeconds")]
+    if waits:
+        yield (
+            "waiting for data",
+            say_figure(sum(w for w, _ in waits) / sum(s for _, s in waits), "ratio"),
+            "of the steps' time",
+        )
+
+
+def _say_epoch(line: Line) -> str:
+    return f"{line.get('epoch', 0.0):.1f}".removesuffix(".0")
+
+
+def find_best(validations: Sequence[Line], name: str) -> Line | None:
+    """Return the validation with the best value of a metric, the first of several; None if there is none."""
+    best: Line | None = None
+    for line in validations:
+        if name in line and (best is None or is_better(name, line[name], best[name])):
+            best = line
+    return best
+
+
+def _list_charts(log: Log) -> Iterator[Chart]:
+    quantities = dict.fromkeys(metric.name.partition("/")[2] for metric in METRICS if "/" in metric.name)
+    for quantity in quantities:
+        curves = []
+        for split, lines in zip(_SPLITS, (log.steps, log.validations), strict=True):
+            points = _collect(lines, f"{split}/{quantity}")
+            if points:
+                curves.append(Curve(name=split, points=points, marks=split == "validation"))
+        if curves:
+            unit = METRICS_BY_NAME[f"validation/{quantity}"].unit
+            yield Chart(title=_say_name(quantity).capitalize(), unit=unit, curves=tuple(curves))
+    for name, title, label in (
+        ("learningRate", "Learning rate", "of the first parameter group"),
+        ("gradientNorm", "Gradient norm", "before clipping"),
+    ):
+        if points := _collect(log.steps, name):
+            yield Chart(title=title, curves=(Curve(name=label, points=points),))
+
+
+def _build_pace_chart(log: Log, title: str, unit: str, columns: Iterable[tuple[str, str]]) -> Chart:
+    curves = (Curve(name=label, points=_collect(log.paces, name)) for name, label in columns)
+    return Chart(title=title, unit=unit, curves=tuple(curve for curve in curves if curve.points))
+
+
+def _collect(lines: Sequence[Line], name: str) -> list[tuple[float, float]]:
+    return [(line["epoch"], line[name]) for line in lines if name in line and "epoch" in line]
+
+
+def _say_name(name: str) -> str:
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.replace("/", " "))
+    return {"iou": "IoU", "map50": "mAP 50", "dice": "Dice"}.get(words, words)
+
+
+def _describe_recipe(run: Mapping[str, Any]) -> dict[str, Any]:
+    recipe = {"model": run.get("model"), **(run.get("recipe") or {})}
+    rest = {"steps": run.get("steps"), "checkpointEvery": run.get("checkpointEvery"), "keep": run.get("keep")}
+    return {name: value for name, value in {**recipe, **rest}.items() if value not in (None, {}, [])}
+
+
+def _describe_dataset(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in dataset.items() if name not in ("classes", "classCounts")}
+    return {**shown, "classes": len(dataset.get("classes", ()))} if dataset else {}

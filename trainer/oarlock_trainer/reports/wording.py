@@ -1,0 +1,60 @@
+"""How figures read: short, with the unit that fits. Pure."""
+
+import math
+from datetime import UTC, datetime
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+
+
+def say_figure(value: float | None, unit: str = "1") -> str:
+    """Return a figure in words of its unit: a ratio as percent, seconds and bytes in the size that reads best."""
+    if value is None or not math.isfinite(value):
+        return "–"  # noqa: RUF001  # a dash, as in any table
+    if unit == "ratio":
+        return f"{100 * value:.2f} %" if abs(value) < 1 else f"{100 * value:.0f} %"
+    if unit == "s":
+        return say_seconds(value)
+    if unit == "bytes":
+        return say_bytes(value)
+    return say_number(value) + {"1/s": "/s", "decibels": " dB"}.get(unit, "")
+
+
+def say_number(value: float) -> str:
+    """Return a number with four digits that count."""
+    if value == 0 or 1e-3 <= abs(value) < 1e4:  # noqa: PLR2004
+        text = f"{value:.4g}"
+        return text if "e" not in text else f"{value:.0f}"
+    if 1e4 <= abs(value) < 1e15:  # noqa: PLR2004
+        return f"{value:,.0f}"
+    return f"{value:.3g}".replace("e-0", "e-").replace("e+0", "e+")
+
+
+def say_seconds(value: float) -> str:
+    """Return a duration."""
+    if value < _MINUTE:
+        return _say_short(value)
+    if value < _HOUR:
+        return f"{value // _MINUTE:.0f} min {value % _MINUTE:.0f} s"
+    if value < _DAY:
+        return f"{value // _HOUR:.0f} h {value % _HOUR // _MINUTE:.0f} min"
+    return f"{value // _DAY:.0f} d {value % _DAY // _HOUR:.0f} h"
+
+
+def _say_short(value: float) -> str:
+    if value >= 1 or value == 0:
+        return f"{value:.3g} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"  # noqa: PLR2004
+
+
+def say_bytes(value: float) -> str:
+    """Return a size."""
+    size, power = float(value), 0
+    while size >= 1024 and power < len(_BINARY) - 1:  # noqa: PLR2004
+        size, power = size / 1024, power + 1
+    return f"{size:.0f} {_BINARY[power]}" if power == 0 else f"{size:.3g} {_BINARY[power]}"
+
+
+def say_time(value: float) -> str:
+    """Return a moment, in UTC."""
+    return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,57 @@
+"""What is made when a run has ended, beside the model: the examination of it and the report.
+
+Nothing of it may fail a run that has trained: whatever goes wrong is a warning, with the reason.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from oarlock_api.contract import PodPhase
+from oarlock_trainer.config import TrainerConfig
+from oarlock_trainer.examination import examine, write_findings
+from oarlock_trainer.export import EXPORT_DIR, WEIGHTS_NAME
+from oarlock_trainer.models import build_model
+from oarlock_trainer.preparation import Preparation
+from oarlock_trainer.reports import REPORT_NAME
+from oarlock_trainer.reports.writing import write_report
+
+
+def look_back(p: Preparation, config: TrainerConfig, step: int, *, device: torch.device) -> None:
+    """Examine the exported model and write the report, on rank 0 alone."""
+    if len(p.data.validation):
+        _attempt(p, step, "the model was exported but not examined", partial(_examine, p, config, device))
+    target = config.run_dir / REPORT_NAME
+    _attempt(p, step, "the report was not written", partial(write_report, config.run_dir, target, now=time.time()))
+
+
+def _examine(p: Preparation, config: TrainerConfig, device: torch.device) -> None:
+    findings = examine(
+        _load_exported(p, config, device),
+        p.data.validation,
+        task=p.task,
+        dataset=p.data.dataset,
+        precision=p.learner.precision,
+        device=device,
+        rows=p.data.rows,
+        on_beat=partial(p.steering.record.beat, PodPhase.EXPORTING),
+    )
+    write_findings(findings, config.run_dir)
+
+
+def _load_exported(p: Preparation, config: TrainerConfig, device: torch.device) -> nn.Module:
+    """Return the model as others will use it, whole on this process, however it was spread in training."""
+    model = build_model(config.run.model, p.task.form, p.task.outputs)
+    model.load_state_dict(load_file(config.run_dir / EXPORT_DIR / WEIGHTS_NAME))
+    return model.to(device)
+
+
+def _attempt(p: Preparation, step: int, consequence: str, act: Callable[[], None]) -> None:
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  # whatever it is, the run has trained
+        p.steering.reporter.warn(step, f"{consequence}: {type(error).__name__}: {error}")
