@@ -5,10 +5,12 @@ their own: they must never wait behind gradients, nor on a GPU.
 """
 
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -20,6 +22,8 @@ from torch.nn.parallel import DistributedDataParallel
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.errors import RendezvousError
 from oarlock_trainer.order import rows_of_rank
+from oarlock_trainer.peers import Peer, describe_own_node, write_peers
+from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
 
 _COLLECTIVE_TIMEOUT = timedelta(days=1)
 """A dead peer closes its connections; whether a silent one hangs is for the agent's progress deadline to say."""
@@ -54,10 +58,22 @@ def join_processes(config: TrainerConfig, device: torch.device) -> Iterator[Proc
     """
     _initialise(config, device)
     control = cast("dist.ProcessGroup", dist.new_group(backend="gloo", timeout=_COLLECTIVE_TIMEOUT))
+    _tell_peers(config, control)
     yield Processes(rank=config.rank, count=config.processes, device=device, control=control)
     # Without the barrier a rank that is done early closes its connections under the others, which look failed then.
     dist.barrier(group=control)
     dist.destroy_process_group()
+
+
+def _tell_peers(config: TrainerConfig, control: dist.ProcessGroup) -> None:
+    """Let the agent know where the others are, for when one of them falls silent."""
+    records = os.environ.get(RANK_RECORD_DIR_ENV)
+    if not config.launched or config.processes == 1:
+        return
+    peers: list[Peer | None] = [None] * config.processes
+    dist.all_gather_object(peers, describe_own_node(os.environ), group=control)
+    if records and config.local_rank == 0:
+        write_peers(Path(records), peers)
 
 
 def _initialise(config: TrainerConfig, device: torch.device) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from oarlock_api.contract import Failure, JoinStatus, Outcome
 from oarlock_trainer.agent.deadlines import Hang
 from oarlock_trainer.agent.process_tree import ProcessEnd
+from oarlock_trainer.peers import Peer
 from oarlock_trainer.rank_record import RankReading
 
 
@@ -27,6 +28,8 @@ class Evidence:
     hang: Hang | None = None
     join: JoinStatus | None = None
     """What this node saw of the rendezvous last; None for one node."""
+    silent: Sequence[Peer] = ()
+    """Other nodes that do not answer, if ranks of this one waited for others."""
     oom_kills: int = 0
     """Processes of the pod that the OOM killer took during this try."""
     stopping: bool = False

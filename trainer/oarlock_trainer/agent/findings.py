@@ -116,6 +116,21 @@ def build_hung(evidence: Evidence, hang: Hang) -> Failure:
     )
 
 
+def blame_silent_nodes(failure: Failure, evidence: Evidence) -> Failure:
+    """Name the nodes that do not answer, if the others' silence is all that is wrong with this one."""
+    if failure.cause != Cause.COLLECTIVE_FAILED or not evidence.silent:
+        return failure
+    first = evidence.silent[0]
+    more = f", and {len(evidence.silent) - 1} other nodes" if len(evidence.silent) > 1 else ""
+    return replace(
+        failure,
+        message=f"{failure.message} Nothing answers at {first}{more}.",
+        remedy="see whether that node is up and reaches the others; training resumes from the last checkpoint",
+        rank=first.ranks[0],
+        node=first.node,
+    )
+
+
 def _choose_hung_remedy(hang: Hang) -> str:
     if hang.local_rank is None:
         return f"{_LOG_REMEDY}; {_SLOW}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from oarlock_api.contract import EXIT_SUCCESS, Outcome, PodPhase, StalledRank
+from oarlock_api.contract import EXIT_SUCCESS, Cause, Outcome, PodPhase, StalledRank, Standing
 from oarlock_trainer.agent import procfs
 from oarlock_trainer.agent.command_line import build_command, build_environment
 from oarlock_trainer.agent.config import AgentConfig, Mode
@@ -29,6 +29,7 @@ from oarlock_trainer.agent.rendezvous import JoinWatch
 from oarlock_trainer.agent.script_watch import ScriptWatch
 from oarlock_trainer.agent.stalls import StallWatch
 from oarlock_trainer.agent.stopping import StopRequest
+from oarlock_trainer.peers import Peer, find_silent, read_peers
 from oarlock_trainer.rank_record import RankReading, rank_record_path, read_rank_record
 
 TICK_SECONDS = 0.25
@@ -110,6 +111,7 @@ class Try:
             self._stop.wait(TICK_SECONDS)
             self._look()
         ends = dict(self._ranks.ends)  # before anything is killed
+        silent = self._find_silent_nodes()
         unkillable = self._end(ending)
         return Evidence(
             program="torchrun" if self._config.mode is Mode.TRAIN else "the importer",
@@ -121,6 +123,7 @@ class Try:
             launcher_end=self._launcher_end if self._config.mode is Mode.TRAIN else None,
             hang=self._hang,
             join=self._join.view if self._join else None,
+            silent=silent,
             oom_kills=count_oom_kills() - oom_kills,
             stopping=self._stop.requested,
             grace_expired=ending is _Ending.GRACE_EXPIRED,
@@ -230,6 +233,14 @@ class Try:
         places = {rank: self._stalls.read_place(rank, pid) for rank, pid in self._ranks.alive.items()}
         return self._watch.find_hang(self._readings, places=places, now=now)
 
+    def _find_silent_nodes(self) -> list[Peer]:
+        """Ask the other nodes for a sign of life, if this one's ranks miss one."""
+        waits = self._hang is not None and self._hang.place.standing is Standing.WAITS_FOR_RANKS
+        broke = any(r.failure and r.failure.cause == Cause.COLLECTIVE_FAILED for r in self._readings.values())
+        if self._config.nodes == 1 or not (waits or broke):
+            return []
+        return find_silent(peer for peer in read_peers(self._records) if peer.node != self._config.node)
+
     def _end(self, ending: _Ending) -> str:
         """Kill what is left and take the last readings; return what could not be killed."""
         if ending is _Ending.HUNG and self._hang is not None and self._hang.local_rank is not None:
@@ -286,6 +297,6 @@ class Try:
 def clear_records(config: AgentConfig) -> Path:
     """Return the folder of rank records, empty: a scratch folder that was used before must not lend its ranks to this pod."""
     folder = config.scratch_dir / "ranks"
-    for record in folder.glob("*/*.record*"):
+    for record in (*folder.glob("*/*.record*"), *folder.glob("*/peers.json*")):
         record.unlink()
     return folder

@@ -53,14 +53,14 @@ def exit_code_for(verdict: Verdict) -> int:
 
 def _find_failure(evidence: Evidence) -> Failure | None:
     if evidence.hang is not None:
-        return findings.build_hung(evidence, evidence.hang)
+        return findings.blame_silent_nodes(findings.build_hung(evidence, evidence.hang), evidence)
     found = [*_list_reported(evidence), *_list_deaths(evidence)]
     own = [finding for finding in found if finding.failure.cause not in _CONSEQUENCES]
     first = min(own or found, key=lambda finding: finding.at, default=None)
     launcher_failure = findings.build_launcher_failure(evidence)
     killed_with_all = launcher_failure is not None and launcher_failure.signal is not None and not own
     failure = first.failure if first and not killed_with_all else launcher_failure
-    return _blame_memory(failure, evidence) if failure else None
+    return findings.blame_silent_nodes(_blame_memory(failure, evidence), evidence) if failure else None
 
 
 def _list_reported(evidence: Evidence) -> Iterator[_Finding]:
