@@ -58,7 +58,12 @@ generate: $(VENV)/.dev ## Write what is made from the API models and the table o
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure: each script prints a table and the ratio to its baseline.
-	@for script in bench/*.py; do printf '\n== %s\n' "$$script"; $(BIN)/python "$$script"; done
+	@for script in $(filter-out bench/numerics.py,$(wildcard bench/*.py)); do printf '\n== %s\n' "$$script"; $(BIN)/python "$$script"; done
+
+.PHONY: numerics
+numerics: $(VENV)/.dev ## Train every example with a target, and compare what it reaches (EXAMPLES="mnist brain": only these).
+	$(SAY) "Training the examples: oarlock run examples/…"
+	@$(BIN)/python bench/numerics.py $(EXAMPLES)
 
 .PHONY: images
 images: ## Build the operator's and the trainer's image (needs docker or buildah as BUILDER).

@@ -42,7 +42,15 @@ def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
         "latestCheckpoint": (checkpoint.get("latest") or {}).get("path"),
     }
     paths = {name: str(locate(job, runs, path).resolve()) for name, path in found.items() if path}
-    return {**paths, **({"log": str((folder / "log.jsonl").resolve())} if folder else {})}
+    best = {"best": _describe_best(job)} if (checkpoint.get("best") or {}).get("metric") is not None else {}
+    return {**paths, **best, **({"log": str((folder / "log.jsonl").resolve())} if folder else {})}
+
+
+def _describe_best(job: dict[str, Any]) -> dict[str, Any]:
+    """Return where the best checkpoint is in the run, and what ranks it."""
+    best = job["status"]["checkpoint"]["best"]
+    metric = job["status"]["run"]["checkpoints"]["keepBest"]["metric"]
+    return {"metric": metric, "value": best["metric"], "step": best["step"], "epoch": best["epoch"]}
 
 
 def _build_data(status: dict[str, Any]) -> dict[str, Any]:
