@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from oarlock_api.contract import Outcome, PodPhase
 from oarlock_api.metrics import is_better
@@ -17,10 +17,12 @@ from oarlock_trainer.devices import compute_in, open_device
 from oarlock_trainer.distributed import Processes, hold_gradients, join_processes
 from oarlock_trainer.early_stopping import count_validation, describe_early_stop, has_stopped_improving
 from oarlock_trainer.export import export_model
+from oarlock_trainer.models import build_model
 from oarlock_trainer.optimizers import set_learning_rate
 from oarlock_trainer.preparation import Preparation, prepare
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.retrospect import look_back
+from oarlock_trainer.sharding import gather_model
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.state import VALIDATED_STEP, best_counter
 from oarlock_trainer.validation import validate
@@ -59,7 +61,7 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
 
             set_learning_rate(learner.optimizer, learner.learning_rate(step))
             figures: list[Tensor] = []
-            for part, is_last in batch.split(p.data.rows):
+            for part, is_last in batch.split(p.data.parts):
                 prepared = p.task.prepare(part)
                 with hold_gradients(learner.network, hold=not is_last):
                     with compute_in(learner.precision, device):
@@ -161,14 +163,18 @@ def _conclude(
         p.steering.reporter.end_early(step, describe_early_stop(p.early_stop, p.state.counters, step))
     p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
     p.steering.record.beat(PodPhase.EXPORTING)
-    if processes.leads:
-        _export(p, config, step)
+    if p.learner.average is not None and p.learner.judges_average:
+        p.learner.average.put_into_model()
+    build = partial(build_model, config.run.model, p.task.form, p.task.outputs)
+    model = gather_model(p.learner.model, processes, build=build)
+    if model is not None and processes.leads:
+        _export(p, config, step, model)
         look_back(p, config, step, device=processes.device)
     _close(p)
     return Outcome.SUCCEEDED
 
 
-def _export(p: Preparation, config: TrainerConfig, step: int) -> None:
+def _export(p: Preparation, config: TrainerConfig, step: int, model: nn.Module) -> None:
     steering, checkpointer = p.steering, p.steering.saver.checkpointer
     choice = choose_weights(
         config.run_dir,
@@ -182,11 +188,9 @@ def _export(p: Preparation, config: TrainerConfig, step: int) -> None:
     steering.reporter.warn(step, *choice.warnings)
     steering.reporter.note_checkpoints(latest=checkpointer.latest, best=choice.checkpoint)
     if choice.checkpoint is not None and choice.checkpoint.step != step:
-        read_weights(config.run_dir / choice.checkpoint.path, p.learner.model, averaged=p.learner.judges_average)
-    elif p.learner.average is not None and p.learner.judges_average:
-        p.learner.average.put_into_model()
+        read_weights(config.run_dir / choice.checkpoint.path, model, averaged=p.learner.judges_average)
     path = export_model(
-        config.run_dir, p.learner.model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
+        config.run_dir, model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
     )
     steering.record.report(export=path)
     steering.reporter.say("export", step, f"the {choice.origin} is exported to {config.run_dir / path}", export=path)
