@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 import yaml
 
+from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock.manifests.config_maps import read_config_maps
 from oarlock_api.crd import dataset_crd, training_job_crd
 from oarlock_api.resolve import Defaults, ReadyDataset, resolve
@@ -48,6 +49,9 @@ def manifests(text: str) -> Iterator[dict[str, Any]]:
 def check(manifest: dict[str, Any], folder: Path = ROOT) -> None:
     if manifest["kind"] == "Kustomization":
         assert read_config_maps(manifest, folder=folder)
+        return
+    if manifest["kind"] == "PersistentVolumeClaim":
+        assert manifest["metadata"]["annotations"][LOCAL_FOLDER_ANNOTATION]
         return
     validate = {"Dataset": validate_dataset, "TrainingJob": validate_training_job}[manifest["kind"]]
     schema = DEFINITIONS[manifest["kind"]]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
