@@ -49,8 +49,13 @@ SCRATCH_DIR_ENV = "OARLOCK_SCRATCH_DIR"
 """Writable folder of the pod, gone with it: rank records, compile caches."""
 CODE_DIR_ENV = "OARLOCK_CODE_DIR"
 """Folder with the user's own Python files; the agent puts it on the path of Python. Unset: there are none."""
+FIRST_WEIGHTS_ENV = "OARLOCK_FIRST_WEIGHTS"
+"""File with the weights that the model begins with, or the folder of the run that left them. Unset: they are random."""
 
-PATH_ENVS = (TERMINATION_LOG_ENV, DATA_DIR_ENV, RUN_DIR_ENV, SOURCE_DIR_ENV, SCRATCH_DIR_ENV, CODE_DIR_ENV)
+PATH_ENVS = (
+    *(TERMINATION_LOG_ENV, DATA_DIR_ENV, RUN_DIR_ENV, SOURCE_DIR_ENV, SCRATCH_DIR_ENV, CODE_DIR_ENV),
+    FIRST_WEIGHTS_ENV,
+)
 """Variables whose values are paths inside the pod: a node without containers translates them through the mounts."""
 
 # Variables for the program of a script. The operator sets the seed, the agent the rest, anew for each start of torchrun.
@@ -70,6 +75,8 @@ RUNS_MOUNT = "/oarlock/runs"
 SOURCE_MOUNT = "/oarlock/source"
 SCRATCH_MOUNT = "/oarlock/scratch"
 CODE_MOUNT = "/oarlock/code"
+FIRST_WEIGHTS_MOUNT = "/oarlock/first-weights"
+"""The claim of another job from whose weights this one begins, if it is not this job's own."""
 AGENT_MOUNT = "/oarlock/agent"
 """The agent in an image that lacks it; Python runs the folder."""
 PROGRAM_FOLDER = "program"

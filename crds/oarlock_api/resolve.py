@@ -9,6 +9,7 @@ from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
 from oarlock_api.model_misfits import default_loss, find_model_misfits
+from oarlock_api.model_rules import EarlierJob, find_bad_match, place_first_weights
 from oarlock_api.optimizers import resolve_optimizer
 from oarlock_api.run import (
     DEFAULT_POD_USER,
@@ -72,6 +73,7 @@ def resolve(
     generation: int,
     dataset: ReadyDataset | None,
     defaults: Defaults,
+    earlier: EarlierJob | None = None,
     checkpoint_claim: str = "",
     claim_access_modes: Mapping[str, Sequence[str]] | None = None,
 ) -> Run:
@@ -83,6 +85,7 @@ def resolve(
         generation: generation of the spec.
         dataset: the Dataset that it names, Ready; None if it names none.
         defaults: what the administrator decides.
+        earlier: the job from whose weights this one begins, if it names one.
         checkpoint_claim: name of the claim to create if the job names none; by default `<name>-checkpoints`.
         claim_access_modes: access modes of existing claims, by name, as far as known.
 
@@ -104,6 +107,7 @@ def resolve(
         *(_find_recipe_misfits(spec, recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
         *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
         *find_bad_patterns(spec.recipe),
+        *find_bad_match(spec.model or Model()),
     ]
     if findings:
         raise UnresolvableError(findings)
@@ -115,6 +119,7 @@ def resolve(
         accepted=accepted_part(spec),
         dataset=run_dataset,
         code=spec.code,
+        first_weights=place_first_weights(spec.model or Model(), claim=checkpoints.claim, earlier=earlier),
         steps=0,
         steps_per_epoch=0,
         workers=workers,

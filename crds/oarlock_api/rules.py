@@ -10,6 +10,7 @@ from typing import Any
 from oarlock_api.dataset_rules import TASK_RULES
 from oarlock_api.findings import Finding
 from oarlock_api.group_rules import PARAMETER_GROUP_RULES
+from oarlock_api.model_rules import MODEL_RULES
 from oarlock_api.optimizers import OPTIMIZER_RULES
 from oarlock_api.pod_template_rules import build_pod_template_rules
 from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
@@ -142,6 +143,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
     *SCRIPT_RULES,
     require_exactly_one("spec.model", "name", "torchvision", "timm", "python"),
     require_exactly_one("spec.model.initFrom", "job", "path"),
+    *MODEL_RULES,
     Rule(
         at="spec.recipe",
         cel="!has(self.epochs) || !has(self.maxSteps)",

@@ -128,6 +128,15 @@ class RunScript(OpenModel):
     """Image from which the pods copy the agent, process 1 of them. Absent: their own image has it."""
 
 
+class RunFirstWeights(OpenModel):
+    """The weights that the model begins with, if they are not random."""
+
+    claim: str | None = None
+    """PersistentVolumeClaim that holds them. Absent: the path is one of the pods themselves."""
+    path: str
+    """File, or folder of another job's run, inside the claim."""
+
+
 class Run(OpenModel):
     """Everything that a job resolved to when it was accepted."""
 
@@ -151,6 +160,8 @@ class Run(OpenModel):
     """The program, instead of model and recipe."""
     code: Code | None = None
     """The user's own Python files."""
+    first_weights: RunFirstWeights | None = None
+    """Where the model's first weights are. Absent: they are random."""
     steps: Annotated[int, Field(ge=0)]
     """Optimizer steps of the whole run; 0: of a script, which says it itself, or nobody knows."""
     steps_per_epoch: float

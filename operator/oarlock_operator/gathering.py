@@ -22,6 +22,7 @@ from oarlock_operator.progress import Progress
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
     ObservedDataset,
+    ObservedEarlierJob,
     ObservedImport,
     ObservedJob,
     ObservedPod,
@@ -118,6 +119,7 @@ class Gatherer:
             service=service or next((each for each in read if isinstance(each, ObservedService)), None),
             pod_groups=self._pod_groups_of(key, read),
             dataset=self._dataset_of(key, raw),
+            earlier=self._earlier_job_of(key, raw),
             claims=self._find_claims(key, claims, read),
             report=self.progress.report(key),
             peers=self.progress.peer_reports(key),
@@ -225,6 +227,18 @@ class Gatherer:
         if place not in self.datasets or self.datasets[place].stored is not stored:
             self.datasets[place] = _ReadDataset(stored=stored, raw=stored.load())
         return self.datasets[place]
+
+    def _earlier_job_of(self, key: Reference, raw: Mapping[str, Any]) -> ObservedEarlierJob | None:
+        """Return the job that `model.initFrom` names; once a run is accepted, it holds what was needed of that one."""
+        name = observing.find_earlier_job(raw)
+        stored = self.store.jobs.get(Name(key.namespace, name)) if name else None
+        if stored is None:
+            return None
+        earlier = stored.load()
+        reference = Reference(kind=JOB, namespace=key.namespace, name=name)
+        return ObservedEarlierJob(
+            object=observing.observe_object(earlier), status=read_status(reference, earlier, TrainingJobStatus)
+        )
 
     def _lost_nodes(self, seen: Iterable[SeenPod]) -> frozenset[str]:
         return frozenset(each.pod.node for each in seen if self.store.is_lost(each.pod.node))

@@ -229,11 +229,20 @@ def find_claims(raw: Object) -> frozenset[str]:
         *(_dig(spec, "checkpoints", "volume", "claim"), _dig(spec, "storage", "claim")),
         *(_dig(spec, "source", "volume", "claim"), _dig(status, "claim"), _dig(status, "checkpoint", "claim")),
         *(_dig(status, "run", "dataset", "claim"), _dig(status, "run", "checkpoints", "claim")),
+        _dig(status, "run", "firstWeights", "claim"),
         *_template_claims(_dig(spec, "workers", "podTemplate")),
         *_template_claims(_dig(spec, "podTemplate")),
         *_template_claims(_dig(status, "run", "workers", "podTemplate")),
     ]
     return frozenset(place for place in places if place and isinstance(place, str))
+
+
+def find_earlier_job(raw: Object) -> str:
+    """Name of the job from whose weights one that is not accepted yet is to begin; empty if there is none."""
+    if _dig(raw.get("status"), "run") is not None:
+        return ""
+    name = _dig(raw.get("spec"), "model", "initFrom", "job")
+    return name if isinstance(name, str) else ""
 
 
 def _template_claims(template: Any) -> Iterator[Any]:

@@ -25,7 +25,12 @@ BAD_JOBS: list[tuple[dict[str, Any], str, str]] = [
     (job(model={}), "spec.model", "must have exactly one of name, torchvision, timm, python, got none"),
     (job(model={"name": "lenett"}), "spec.model.name", "got 'lenett': did you mean lenet? Otherwise use one of lenet"),
     (job(model={"name": "lenet", "timm": {"name": "x"}}), "spec.model", "exactly one of"),
-    (job(model={"timm": {"name": "resnet18"}}), "spec.model.timm", "is not supported yet"),
+    (job(model={"name": "lenet", "initFrom": {}}), "spec.model.initFrom", "must have exactly one of job, path"),
+    (
+        job(model={"timm": {"name": "resnet18", "weights": "a.pth"}, "initFrom": {"job": "b"}}),
+        "spec.model",
+        "must not have pretrained weights and initFrom, got timm.weights and initFrom",
+    ),
     (job(script={"command": ["a.py"]}), "spec", "must have exactly one of model, script, got model and script"),
     ({"script": {"command": []}}, "spec.script.command", "must have at least 1"),
     ({"script": {"command": ["a.py"]}, "recipe": {"epochs": 3}}, "spec", "must not have a recipe with a script"),

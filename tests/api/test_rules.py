@@ -88,7 +88,15 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"task": "textClassification", "layout": {"csv": {"text": 1}}, "image": {}},
         {"layout": {"csv": {"text": 1}}, "image": {}, "text": {}},
     ],
-    "spec.model": [{"name": "lenet"}, {"name": "lenet", "timm": {}}, {}, {"python": {}}],
+    "spec.model": [
+        {"name": "lenet"},
+        {"name": "lenet", "timm": {}},
+        {},
+        {"python": {}},
+        {"timm": {"weights": "a"}},
+        {"timm": {"name": "a"}, "initFrom": {"job": "b"}},
+        {"torchvision": {"weights": ""}, "initFrom": {"job": "b"}},
+    ],
     "spec.model.initFrom": [{"job": "a"}, {"job": "a", "path": "b"}, {}],
     "spec.recipe": [
         {},
@@ -102,6 +110,11 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"optimizer": {"name": "muon"}, "parallelism": "fsdp"},
         {"optimizer": {"name": "muon"}, "parallelism": "ddp"},
         {"optimizer": {}, "parallelism": "fsdp"},
+        {"tune": ["learningRate"], "parallelism": "fsdp"},
+        {"tune": [], "parallelism": "fsdp"},
+        {"tune": ["learningRate"], "batchNorm": "synchronized"},
+        {"tune": ["microBatchSize"], "batchNorm": "synchronized"},
+        {"tune": ["microBatchSize"], "batchNorm": "local"},
     ],
     "spec.recipe.paramGroups[]": [
         {"match": "a", "freeze": True},

@@ -15,6 +15,7 @@ from oarlock_api.contract import (
     ATTEMPT_ENV,
     CPUS_ENV,
     DATA_DIR_ENV,
+    FIRST_WEIGHTS_ENV,
     JOB_UID_ENV,
     JOIN_TIMEOUT_SECONDS_ENV,
     RUN_DIR_ENV,
@@ -44,6 +45,8 @@ class TrainerConfig:
     """Folder that holds `dataset.json`."""
     run_dir: Path
     """The job's own folder on the checkpoint volume."""
+    first_weights: Path | None
+    """File with the weights that the model begins with, or the folder of the run that left them; None: they are random."""
     rank: int
     local_rank: int
     processes: int
@@ -123,6 +126,7 @@ def read_config(environment: Mapping[str, str], *, cpus: int) -> TrainerConfig:
         attempt=attempt,
         data_dir=Path(data_dir),
         run_dir=Path(run_dir),
+        first_weights=Path(first) if (first := environment.get(FIRST_WEIGHTS_ENV)) else None,
         rank=rank,
         local_rank=local_rank,
         processes=processes,

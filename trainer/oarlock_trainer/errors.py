@@ -29,6 +29,12 @@ class ConfigError(TrainerError):
     cause = Cause.CONFIG_INVALID
 
 
+class UserCodeError(TrainerError):
+    """An exception in code that the user brought, with its file and line."""
+
+    cause = Cause.USER_ERROR
+
+
 class DataMissingError(TrainerError):
     """A data set, or a part of it, that is not where it must be."""
 

@@ -13,11 +13,15 @@ from oarlock_api.v1alpha1.recipe import BatchNormalisation, Parallelism, Recipe,
 from oarlock_trainer.averaging import WeightAverage
 from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.blocks import compile_blocks, recompute_blocks
+from oarlock_trainer.checkpoints.catalogue import read_catalogue
+from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR
 from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
+from oarlock_trainer.first_weights import FirstWeights, load_first_weights
 from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.models.fitting import check_fit
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
 from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
 from oarlock_trainer.sharding import make_whole, shard_model
@@ -39,6 +43,8 @@ class Learner:
     gradient_clip_norm: float | None
     compilation: str
     """Whether the model is compiled, and why."""
+    first_weights: FirstWeights | None
+    """Which weights the run began with just now; None: random ones, or it resumes."""
     average: WeightAverage | None
     """The average of the weights, if the recipe wants one."""
     judges_average: bool
@@ -85,10 +91,12 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
 
     Raises:
         ConfigError: if the recipe asks for what the device or this version lacks, or the samples do not fit the model.
+        DataMissingError: if the weights that the job begins with are not there.
+        UserCodeError: if code of the user's own raises.
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
     torch.manual_seed(recipe.seed)
-    model = build_model(run.model, form, outputs)
+    model, first_weights = _build_first_model(config, form, outputs)
     groups = recipe.param_groups or ()
     freeze_parameters(model, groups)
     compiles, why = choose_compilation(
@@ -106,10 +114,22 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         highest_rate=highest_learning_rate(recipe.optimizer),
         rate_factor=build_schedule(recipe.schedule, steps=run.steps),
         gradient_clip_norm=recipe.gradient_clip_norm,
+        first_weights=first_weights,
         compilation=f"{'on' if compiles else 'off'}: {why}",
         average=WeightAverage(model, decay=recipe.ema.decay) if recipe.ema else None,
         judges_average=recipe.validation.weights is Weights.EMA,
     )
+
+
+def _build_first_model(config: TrainerConfig, form: SampleForm, outputs: int) -> tuple[nn.Module, FirstWeights | None]:
+    """Return the model on the CPU, with the weights that the job begins with unless there is a checkpoint to resume from."""
+    wanted = config.run.model
+    model = build_model(wanted, form, outputs)
+    if wanted.name is None:
+        check_fit(model, wanted, form, outputs=outputs, task=config.run.task)
+    if read_catalogue(config.run_dir / CHECKPOINTS_DIR, corrupt=(), metric_name="").find_latest():
+        return model, None
+    return model, load_first_weights(model, wanted, config.first_weights, outputs=outputs)
 
 
 def _spread(

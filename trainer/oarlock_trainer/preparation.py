@@ -26,6 +26,7 @@ from oarlock_trainer.errors import DataMissingError
 from oarlock_trainer.journal import Journal
 from oarlock_trainer.learner import Learner, build_learner
 from oarlock_trainer.machine import describe_build, describe_machine
+from oarlock_trainer.models.fitting import describe_model
 from oarlock_trainer.order import Order
 from oarlock_trainer.randomness import process_seed
 from oarlock_trainer.rank_record import RankRecord
@@ -249,7 +250,7 @@ def _announce(
     reporter.say(
         "start",
         step,
-        f"training {config.run.model.name} on {processes.count} x {processes.device.type}, "
+        f"training {describe_model(config.run.model)} on {processes.count} x {processes.device.type}, "
         + (f"from the checkpoint of step {step}" if loaded else "from the beginning"),
         attempt=config.attempt,
         processes=processes.count,
@@ -265,6 +266,8 @@ def _announce(
     if processes.leads:
         write_description(config.run_dir, config.run, data.dataset)
     reporter.introduce(world_size=processes.count, build=describe_build(processes.device))
+    if learner.first_weights is not None:
+        reporter.say("firstWeights", step, str(learner.first_weights), leftOut=list(learner.first_weights.left_out))
     reporter.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
     reporter.warn(step, *(loaded.warnings if loaded else checkpointer.warnings))
     if loaded is not None and loaded.extends:

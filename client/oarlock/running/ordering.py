@@ -19,17 +19,21 @@ def order(manifests: Sequence[Manifest]) -> list[Manifest]:
     by_key = {manifest.key: manifest for manifest in manifests}
     ordered: dict[Key, Manifest] = {}
 
+    begun: set[Key] = set()
+
     def take(manifest: Manifest) -> None:
+        begun.add(manifest.key)  # jobs that begin with each other's weights wait in vain, but not here
         for key in _list_needs(manifest):
-            if key in by_key and key not in ordered:
+            if key in by_key and key not in begun:
                 take(by_key[key])
         ordered.setdefault(manifest.key, manifest)
 
     for manifest in sorted(manifests, key=lambda each: _RANKS[each.kind] == 0, reverse=True):
-        if manifest.kind != "Dataset":
+        if manifest.kind != "Dataset" and manifest.key not in begun:
             take(manifest)
     for manifest in manifests:  # Datasets for which there is no job
-        take(manifest)
+        if manifest.key not in begun:
+            take(manifest)
     return list(ordered.values())
 
 
@@ -55,6 +59,8 @@ def _describe_missing(manifest: Manifest, need: Key) -> Problem:
     kind, _, name = need
     if kind == "Dataset":
         path, remedy = "spec.dataset.name", "name its manifest on the command line too, or correct the name"
+    elif kind == "TrainingJob":
+        path, remedy = "spec.model.initFrom.job", "name its manifest on the command line too, or correct the name"
     elif kind == "ConfigMap":
         path, remedy = "spec.code.configMap", "name its manifest too, or a kustomization.yaml that makes it of files"
     else:
@@ -70,6 +76,7 @@ def _list_needs(manifest: Manifest) -> list[Key]:
     if manifest.kind == "TrainingJob":
         data = [("Dataset", manifest.namespace, spec["dataset"]["name"])] if "dataset" in spec else []
         code = [("ConfigMap", manifest.namespace, spec["code"]["configMap"])] if "code" in spec else []
-        return [*data, *code]
+        earlier = spec.get("model", {}).get("initFrom", {}).get("job")
+        return [*data, *code, *([("TrainingJob", manifest.namespace, earlier)] if earlier else [])]
     volume = spec.get("source", {}).get("volume") if manifest.kind == "Dataset" else None
     return [("PersistentVolumeClaim", manifest.namespace, volume["claim"])] if volume else []

@@ -37,40 +37,47 @@ class LibraryModel(WireModel):
     name: ModelName
     """Name of the model."""
     weights: ShortText | None = None
-    """Pretrained weights: a file on a volume, or the library's name for them."""
+    """Pretrained weights: a safetensors or PyTorch file, by its path on the checkpoint volume, or by its path in the pods if that
+    begins with a slash: /oarlock/data is the data volume. Nothing is downloaded. Absent: the weights are random."""
 
 
 class PythonModel(WireModel):
     """A model made by a function of your own."""
 
     module: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")]
-    """Module to import."""
+    """Module to import: of the image, or a file of spec.code."""
     factory: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-    """Function in it that returns a torch.nn.Module."""
+    """Function in it that returns a torch.nn.Module. It gets, as keyword arguments, what it asks for by name: outputs or classes
+    (size of the last layer), sample_shape (height, width, channels; of texts their length), vocabulary."""
     arguments: Annotated[
         dict[str, Any], Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ] = Field(default_factory=dict)
-    """Keyword arguments of the function."""
+    """Further keyword arguments of the function."""
 
 
 class InitFrom(WireModel):
-    """Where the first weights come from: a checkpoint of another job, or a safetensors file."""
+    """Where the first weights come from: a checkpoint of another job, or a file. A last layer of another size is left out."""
 
     job: OarlockName | None = None
-    """A TrainingJob whose best checkpoint is taken."""
+    """A TrainingJob of this namespace, whose best weights are taken. The job waits until that one has finished."""
     path: RelativePath | None = None
-    """A safetensors file on the checkpoint volume."""
+    """A safetensors or PyTorch file on the checkpoint volume."""
+    match: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Regular expression: only parameters and buffers whose whole names in the new model match are taken, and each of them must
+    be there: backbone.* for one. Absent: all are, and nothing else may be there."""
 
 
 class Model(WireModel):
     """The model: exactly one of name, torchvision, timm, python."""
 
     name: ModelName | None = None
-    """A built-in model: lenet, mlp, resnet."""
+    """A built-in model: for classes of images lenet, mlp, resnet, alexnet, googlenet, vgg11, vgg16, resnet18, resnet34, resnet50,
+    and siamese for pairs; for maps unet, unet-small, fcn, autoencoder; for boxes centernet, centernet-small; for texts textcnn,
+    lstm, gru, transformer."""
     torchvision: LibraryModel | None = None
-    """A model of torchvision."""
+    """A model of torchvision that classifies or segments images, if the image has torchvision."""
     timm: LibraryModel | None = None
-    """A model of timm."""
+    """A model of timm that classifies images, if the image has timm."""
     python: PythonModel | None = None
     """A model of your own."""
     init_from: InitFrom | None = None

@@ -9,6 +9,7 @@ from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.training_job import RunPolicy
 from oarlock_operator import names
 from oarlock_operator.manifests.environment import build_environment
+from oarlock_operator.manifests.first_weights import build_first_weights_mounts, build_first_weights_variables
 from oarlock_operator.manifests.metadata import (
     Manifest,
     Owner,
@@ -154,6 +155,7 @@ def _build_mounts(run: Run) -> list[ClaimMount]:
     return [
         *([ClaimMount(claim=run.dataset.claim, path=contract.DATA_MOUNT, read_only=True)] if run.dataset else ()),
         ClaimMount(claim=run.checkpoints.claim, path=contract.RUNS_MOUNT, read_only=False),
+        *build_first_weights_mounts(run),
     ]
 
 
@@ -191,6 +193,7 @@ def _build_variables(
         contract.TERMINATION_LOG_ENV: contract.TERMINATION_LOG,
         **({contract.DATA_DIR_ENV: f"{contract.DATA_MOUNT}/{run.dataset.path}"} if run.dataset else {}),
         **build_code_variables(run),
+        **build_first_weights_variables(run),
         contract.RUN_DIR_ENV: f"{contract.RUNS_MOUNT}/{owner.uid}",
         contract.SCRATCH_DIR_ENV: contract.SCRATCH_MOUNT,
         "HOME": contract.SCRATCH_MOUNT,

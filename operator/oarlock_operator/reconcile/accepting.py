@@ -14,6 +14,7 @@ from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
 from oarlock_operator.policy.claims import is_leaving
 from oarlock_operator.reconcile.earlier_runs import find_attempt
+from oarlock_operator.reconcile.inheriting import describe_earlier_job, wait_for_earlier_job
 from oarlock_operator.reconcile.job_view import JobView, view_job
 from oarlock_operator.reconcile.observed import ObservedDataset
 from oarlock_operator.reconcile.permitted import find_refused_parts
@@ -32,10 +33,9 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
         return job, refuse(refused)
     if job.policy.suspend:
         return job, _hold_unstarted(job)
-    dataset = job.observed.dataset
-    if job.spec.dataset is None:
-        dataset = None
-    elif wait := _wait_for_data(job.spec.dataset.name, dataset):
+    dataset = job.observed.dataset if job.spec.dataset else None
+    wait = _wait_for_data(job.spec.dataset.name, dataset) if job.spec.dataset else None
+    if wait := wait or wait_for_earlier_job(job):
         return job, wait
     try:
         run = _freeze(job, job.spec, dataset)
@@ -96,6 +96,7 @@ def _freeze(job: JobView, spec: TrainingJobSpec, dataset: ObservedDataset | None
             status_port=settings.status_port,
             pod_user=settings.pod_user,
         ),
+        earlier=describe_earlier_job(job.observed.earlier),
         checkpoint_claim=names.checkpoint_claim_name(job.owner.name),
         claim_access_modes=_read_access_modes(job),
     )

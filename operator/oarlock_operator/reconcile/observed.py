@@ -187,6 +187,14 @@ class ObservedDataset:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ObservedEarlierJob:
+    """A job from whose weights another one begins."""
+
+    object: ObservedObject
+    status: TrainingJobStatus
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerReport:
     """The last answer of rank 0's agent."""
 
@@ -223,6 +231,8 @@ class ObservedJob:
     pod_groups: tuple[ObservedPodGroup, ...] | None = None
     """PodGroups of all attempts, and those of other owners that hold a name of ours; None: not known, or there are none here."""
     dataset: ObservedDataset | None = None
+    earlier: ObservedEarlierJob | None = None
+    """The job that `model.initFrom` names, until this one is accepted."""
     claims: Mapping[str, ObservedClaim] = field(default_factory=dict)
     """Claims by name: the data's, the checkpoints' and those that the pod template mounts."""
     report: WorkerReport | None = None

@@ -6,6 +6,8 @@ from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.models.built_in import BUILDERS, build_built_in
 from oarlock_trainer.models.forms import SampleForm
+from oarlock_trainer.models.libraries import build_timm, build_torchvision
+from oarlock_trainer.models.user_code import build_user_model
 
 
 def build_model(model: Model, form: SampleForm, outputs: int) -> nn.Module:
@@ -13,12 +15,18 @@ def build_model(model: Model, form: SampleForm, outputs: int) -> nn.Module:
 
     It returns [N, outputs] for classification, [N, outputs, H, W] for segmentation and image to image, and
     [N, outputs, H/4, W/4] for detection; while training, it may return a tuple (main, *auxiliary) of such tensors.
+    Pretrained weights are not its business: see `oarlock_trainer.first_weights`.
 
     Raises:
         ConfigError: if there is no such model here, or if the samples do not fit it.
+        UserCodeError: if code of the user's own raises.
     """
-    if model.name is None:
-        raise ConfigError(
-            f"model must be a built-in one, got {model.to_wire()}", remedy=f"name one of {', '.join(BUILDERS)}"
-        )
-    return build_built_in(model.name, form, outputs)
+    if model.name is not None:
+        return build_built_in(model.name, form, outputs)
+    if model.torchvision is not None:
+        return build_torchvision(model.torchvision.name, form, outputs)
+    if model.timm is not None:
+        return build_timm(model.timm.name, form, outputs)
+    if model.python is not None:
+        return build_user_model(model.python, form, outputs)
+    raise ConfigError("model must have one of name, torchvision, timm, python", remedy=f"name: {next(iter(BUILDERS))}")

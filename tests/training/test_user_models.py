@@ -1,0 +1,116 @@
+"""Models that a function of the user's makes."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from oarlock_api.contract import Cause
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.training_job import Model, PythonModel
+from oarlock_trainer.errors import ConfigError, UserCodeError
+from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.models.fitting import check_fit
+
+CODE = """
+import torch
+from torch import nn
+
+def build(outputs, sample_shape, *, width=4):
+    height, width_, channels = sample_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(height * width_ * channels, width), nn.Linear(width, outputs))
+
+def anything(**options):
+    return options["made"]
+
+def needs(outputs, depth):
+    raise AssertionError
+
+def fails(classes):
+    return nn.Linear(classes, "x")
+
+class Looks(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.last = nn.Linear(3, outputs)
+    def forward(self, images):
+        if images.sum().item() > 1e9:
+            raise OverflowError
+        return self.last(images.mean(dim=(2, 3)))
+
+class Breaks(Looks):
+    def forward(self, images):
+        return images @ self.last.weight
+"""
+FORM = SampleForm(shape=(4, 5, 3))
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "my_models.py").write_text(CODE)
+    (tmp_path / "my_typo.py").write_text("x = 1\ndef build(:\n")
+    (tmp_path / "my_import.py").write_text("import there_is_no_such_thing\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("my_models", "my_typo", "my_import"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+def model(factory: str, *, module: str = "my_models", **arguments: Any) -> Model:
+    return Model(python=PythonModel(module=module, factory=factory, arguments=arguments))
+
+
+def test_a_function_gets_what_it_asks_for_by_name(code: Path) -> None:
+    network = build_model(model("build", width=9), FORM, 7)
+
+    check_fit(network, model("build"), FORM, outputs=7, task=Task.IMAGE_CLASSIFICATION)
+    assert [tuple(parameter.shape) for parameter in network.parameters()] == [(9, 60), (9,), (7, 9), (7,)]
+
+
+def test_a_model_that_looks_at_values_is_tried_with_values(code: Path) -> None:
+    network = build_model(model("Looks"), FORM, 2)
+
+    check_fit(network, model("Looks"), FORM, outputs=2, task=Task.IMAGE_CLASSIFICATION)
+    assert network(torch.ones(1, 3, 4, 5)).shape == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says", "remedy"),
+    [
+        (model("build", module="my_module"), "there is no module my_module", "spec.code.configMap"),
+        (model("buidl"), "must name a function of my_models, got 'buidl'", "use one of build, anything"),
+        (model("build", widht=9), r"arguments.widht must be a parameter of my_models.build\(outputs", "correct"),
+        (model("anything", made=3), "must return a torch.nn.Module, got int", "return the model"),
+        (model("needs"), r"must have depth for my_models.needs\(outputs, depth\)", "it gets outputs, classes"),
+    ],
+)
+def test_what_is_wrong_with_the_description_is_said(code: Path, wanted: Model, says: str, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        build_model(wanted, FORM, 2)
+    assert remedy in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (model("fails"), r"my_models.fails ended with TypeError: .*my_models.py, line 16, in fails"),
+        (model("build", module="my_typo"), r"importing my_typo ended with SyntaxError: .*my_typo.py, line 2"),
+        (model("build", module="my_import"), r"ModuleNotFoundError: .*my_import.py, line 1"),
+    ],
+)
+def test_an_exception_in_the_users_code_is_told_with_its_file_and_line(code: Path, wanted: Model, says: str) -> None:
+    with pytest.raises(UserCodeError, match=says) as error:
+        build_model(wanted, FORM, 2)
+
+    assert error.value.cause is Cause.USER_ERROR
+
+
+def test_an_exception_in_the_users_forward_pass_is_told_with_its_file_and_line(code: Path) -> None:
+    broken = model("Breaks")
+
+    with pytest.raises(
+        UserCodeError, match=r"samples of shape \[N, 3, 4, 5\] ended .*my_models.py, line 29, in forward"
+    ):
+        check_fit(build_model(broken, FORM, 2), broken, FORM, outputs=2, task=Task.IMAGE_CLASSIFICATION)
