@@ -117,6 +117,8 @@ class PodPhase(StrEnum):
     SUSPENDING = "Suspending"
     RETRYING = "Retrying"
     FINISHED = "Finished"
+    TUNING = "Tuning"
+    """Searching for figures that the recipe leaves to the trainer."""
 
 
 class ScriptLevel(StrEnum):

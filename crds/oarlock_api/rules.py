@@ -16,6 +16,7 @@ from oarlock_api.pod_template_rules import build_pod_template_rules
 from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
 from oarlock_api.schedules import SCHEDULE_RULES
 from oarlock_api.script_rules import SCRIPT_RULES
+from oarlock_api.tuning_rules import TUNING_RULES
 
 __all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
 
@@ -163,6 +164,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
     *OPTIMIZER_RULES,
     *PARAMETER_GROUP_RULES,
     *SCHEDULE_RULES,
+    *TUNING_RULES,
     Rule(
         at="spec.workers",
         cel="!has(self.processesPerNode) || !has(self.gpusPerNode) || self.gpusPerNode == 0",

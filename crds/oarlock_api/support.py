@@ -35,7 +35,6 @@ RULES = frozenset({_NOT_SUPPORTED, _NOT_BUILT_IN})
 """What this module says of a value; it matters only where the value is one at all."""
 
 TRAINING_JOB: tuple[Unsupported, ...] = (
-    Unsupported(path="spec.recipe.tune", remedy=_LEAVE_OUT),
     Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
 )
 

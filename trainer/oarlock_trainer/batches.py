@@ -77,6 +77,15 @@ def open_samples(
     return StreamedSamples(split, device)
 
 
+def count_parts(batch_size: int, processes: int, *, rows: int) -> int:
+    """Return the micro-batches of a step, the same on all ranks, if a process holds at most `rows` rows at once.
+
+    None is empty on any rank: one sample at once, and shares that differ, make two samples once.
+    """
+    smallest_share, largest_share = batch_size // processes, -(-batch_size // processes)
+    return max(1, min(smallest_share, -(-largest_share // rows)))
+
+
 class Batches:
     """This rank's training batches, by step."""
 

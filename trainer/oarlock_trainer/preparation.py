@@ -3,19 +3,20 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 
 from oarlock_api.contract import PodPhase
-from oarlock_api.v1alpha1.recipe import EarlyStop
+from oarlock_api.v1alpha1.recipe import EarlyStop, Tunable
 from oarlock_trainer.agreement import Agreement
-from oarlock_trainer.batches import Batches, Samples, open_samples
+from oarlock_trainer.batches import Batches, Samples, count_parts, open_samples
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
 from oarlock_trainer.checkpointing import Saver
 from oarlock_trainer.checkpoints import Checkpointer, LoadedCheckpoint
+from oarlock_trainer.checkpoints.rng import capture_rng, restore_rng
 from oarlock_trainer.compilation import rehearse
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.datasets import StoredDataset, open_dataset
@@ -38,6 +39,7 @@ from oarlock_trainer.steering import Steering
 from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.tasks import Task, build_task
 from oarlock_trainer.throughput import Throughput
+from oarlock_trainer.tuning import Tuner, Tuning, tuned_counter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,18 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     task = build_task(config.run, dataset, device=processes.device)
     learner = build_learner(config, processes, form=task.form, outputs=task.outputs)
     data = _open_data(config, processes, dataset, task, on_beat=beat)
-    _rehearse(learner, data, task, on_beat=partial(record.beat, PodPhase.COMPILING))
+    searches_rows = Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ())
+    least = count_parts(config.batch_size, processes.count, rows=1) if searches_rows else data.parts
+    _rehearse(learner, data, task, parts=least, on_beat=partial(record.beat, PodPhase.COMPILING))
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
     state = TrainingState(
         model=learner.model, optimizer=learner.optimizer, scaler=learner.scaler, average=learner.average
     )
     loaded = checkpointer.load_latest(state)
+    learner, data, tuning = _tune(
+        config, processes, learner=learner, data=data, task=task, state=state, record=record, stop=stop
+    )
     step = state.position // config.batch_size
     steering = _build_steering(
         config,
@@ -112,6 +119,8 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
         loaded=loaded,
         step=step,
     )
+    tuning.announce(steering.reporter, step)
+    steering.is_stopping = tuning.is_broken_off
     best_by = str(config.run.keep_best.metric)
     return Preparation(
         data=data,
@@ -170,16 +179,50 @@ def _open_data(
     share = processes.share(config.batch_size)
     batches = Batches(training, task=task, order=order, share=share, row_bytes=row_bytes, device=device)
     validation = open_split(dataset.split("validation"), free=free_memory(device))
-    smallest_share, largest_share = config.batch_size // processes.count, -(-config.batch_size // processes.count)
-    rows = min(largest_share, run.recipe.micro_batch_size or config.batch_size)
-    # None is empty on any rank: one sample at once, and shares that differ, make two samples once.
-    parts = max(1, min(smallest_share, -(-largest_share // rows)))
+    rows = min(-(-config.batch_size // processes.count), run.recipe.micro_batch_size or config.batch_size)
+    parts = count_parts(config.batch_size, processes.count, rows=rows)
     return Data(dataset=dataset, batches=batches, validation=validation, rows=rows, parts=parts)
 
 
-def _rehearse(learner: Learner, data: Data, task: Task, *, on_beat: Callable[[], None]) -> None:
+def _tune(
+    config: TrainerConfig,
+    processes: Processes,
+    *,
+    learner: Learner,
+    data: Data,
+    task: Task,
+    state: TrainingState,
+    record: RankRecord,
+    stop: StopRequest,
+) -> tuple[Learner, Data, Tuning]:
+    """Choose what the recipe leaves to the trainer, or take up what was chosen when the run began."""
+    tuner = Tuner(
+        learner=learner,
+        task=task,
+        batches=data.batches,
+        processes=processes,
+        record=record,
+        stop=stop,
+        batch_size=config.batch_size,
+    )
+    tuning = tuner.tune(config.run.recipe, state, rows=data.rows)
+    rate = state.counters.get(tuned_counter(Tunable.LEARNING_RATE))
+    rows = state.counters.get(tuned_counter(Tunable.MICRO_BATCH_SIZE))
+    if rate is not None:
+        learner = replace(learner, highest_rate=rate)
+    if rows is not None:
+        parts = count_parts(config.batch_size, processes.count, rows=int(rows))
+        data = replace(data, rows=min(data.rows, int(rows)), parts=parts)
+        # Once more with the size that it will have, in an attempt that resumes as in the first.
+        generators = capture_rng(processes.device)
+        _rehearse(learner, data, task, parts=parts, on_beat=partial(record.beat, PodPhase.COMPILING))
+        restore_rng(generators, processes.device)
+    return learner, data, tuning
+
+
+def _rehearse(learner: Learner, data: Data, task: Task, *, parts: int, on_beat: Callable[[], None]) -> None:
     on_beat()
-    batch, _ = next(data.batches.read(0).split(data.parts))
+    batch, _ = next(data.batches.read(0).split(parts))
     rehearse(learner.network, learner.model, batch, task=task, precision=learner.precision, on_beat=on_beat)
 
 

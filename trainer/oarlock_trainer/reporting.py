@@ -5,7 +5,7 @@ the job; the other ranks only beat.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from oarlock_api.contract import CheckpointFacts
@@ -67,6 +67,11 @@ class Reporter:
         """Say what the trainer decided by itself and why; it stays in the job's messages."""
         self._notes.append(text)
         self.say(kind, step, text, **facts)
+        self._record.report(notes=self._notes)
+
+    def recall_choices(self, texts: Iterable[str]) -> None:
+        """Keep what was decided in an attempt before in the job's messages."""
+        self._notes += texts
         self._record.report(notes=self._notes)
 
     def end_early(self, step: int, reason: str) -> None:

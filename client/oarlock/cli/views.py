@@ -14,6 +14,7 @@ _QUIET_PHASES = frozenset({"Training", "Importing", "Ready", "Succeeded"})
 _TRAINER_PHASES = {
     "Loading": "loading data",
     "Compiling": "compiling",
+    "Tuning": "tuning",
     "Validating": "validating",
     "Checkpointing": "saving a checkpoint",
     "Exporting": "exporting the model",

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 120.0
 _UNSEEN_SECONDS = 30.0
 _EXPECTED = frozenset(
     {"Scheduling", "Creating", "TrainerStarting", "Joining", "OldPodsEnding", "Starting", "Loading", "Compiling",
-     "DatasetPending", "DatasetImporting", "Admitted"}
+     "Tuning", "DatasetPending", "DatasetImporting", "Admitted"}
 )  # fmt: skip
 """Reasons that every job has for a while."""
 _WELL = frozenset({"Training", "Succeeded", "Suspended", "Queued"})

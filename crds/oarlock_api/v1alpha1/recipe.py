@@ -356,7 +356,8 @@ class Recipe(WireModel):
     early_stop: EarlyStop | None = None
     """When the run ends early. Absent: never."""
     tune: Annotated[list[Tunable], Field(max_length=8)] | None = None
-    """What the trainer may choose itself, saying what it chose and why."""
+    """What the trainer chooses itself before the first step, saying what it chose and why: learningRate, by a range test around
+    that of the optimizer; microBatchSize, up to the one that is given."""
     compile: Toggle = Toggle.AUTO
     """Whether the model goes through torch.compile."""
     parallelism: Parallelism = Parallelism.DDP

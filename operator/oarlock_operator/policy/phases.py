@@ -7,7 +7,7 @@ from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.policy.times import parse_time
 
 JOINING: frozenset[str] = frozenset({PodPhase.STARTING, PodPhase.RENDEZVOUS})
-PREPARING: frozenset[str] = JOINING | {PodPhase.LOADING, PodPhase.COMPILING}
+PREPARING: frozenset[str] = JOINING | {PodPhase.LOADING, PodPhase.COMPILING, PodPhase.TUNING}
 """Phases of a pod before its first step."""
 ACTIVE: frozenset[JobPhase] = frozenset(
     {JobPhase.STARTING, JobPhase.RENDEZVOUS, JobPhase.TRAINING, JobPhase.RESTARTING}

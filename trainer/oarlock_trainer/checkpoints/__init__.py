@@ -2,5 +2,6 @@
 
 from oarlock_trainer.checkpoints.checkpointer import Checkpointer, SaveResult
 from oarlock_trainer.checkpoints.loading import LoadedCheckpoint
+from oarlock_trainer.checkpoints.snapshot import Snapshot
 
-__all__ = ["Checkpointer", "LoadedCheckpoint", "SaveResult"]
+__all__ = ["Checkpointer", "LoadedCheckpoint", "SaveResult", "Snapshot"]

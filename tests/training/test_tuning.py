@@ -1,0 +1,145 @@
+"""What the trainer chooses by itself, and that the run is the one that it would have been with the same figures given."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from training.small_runs import make_run, read_log, read_losses, train_run
+
+from oarlock_api.contract import Outcome, PodPhase
+from oarlock_trainer.averaging import WeightAverage
+from oarlock_trainer.batch_finder import find_fastest, find_largest
+from oarlock_trainer.checkpoints import Snapshot
+from oarlock_trainer.rate_finder import choose_rate, find_rate
+from oarlock_trainer.state import TrainingState
+
+
+@given(best=st.integers(1, 300), limit=st.integers(1, 300))
+def test_the_largest_that_fits_is_found_in_few_trials(best: int, limit: int) -> None:
+    asked: list[int] = []
+
+    def fits(rows: int) -> bool:
+        asked.append(rows)
+        return rows <= best
+
+    choice = find_largest(fits, limit=limit)
+
+    assert choice is not None
+    assert choice.value == min(best, limit)
+    assert all(1 <= rows <= limit for rows in asked)
+    assert len(asked) <= 2 * math.ceil(math.log2(limit)) + 1
+
+
+def test_the_fastest_is_found_with_its_reason() -> None:
+    seconds = {1: 1.0, 2: 1.5, 4: 2.0, 8: 6.0, 11: 9.0}
+    choice = find_fastest(lambda rows: seconds[rows], limit=11)
+
+    assert choice is not None
+    assert choice.value == 4
+    assert choice.reason == "microBatchSize 4 chosen: the fastest on the CPU, 500 ms for each sample of a process"
+    assert [rows for rows, _ in choice.curve] == [1, 2, 4, 8, 11]
+
+
+def test_the_rate_of_the_steepest_descent_is_chosen() -> None:
+    """The loss falls from 2 to 1 around a rate of 0.01, as tanh does, and explodes beyond 1."""
+    rates = [10 ** (-6 + 8 * index / 99) for index in range(100)]
+    losses = [1.5 - 0.5 * math.tanh(2 * math.log10(rate / 0.01)) + max(0.0, rate - 1) ** 2 for rate in rates]
+    choice = choose_rate(list(zip(rates, losses, strict=True)), usual=0.1)
+
+    assert choice.value == pytest.approx(0.01, rel=0.1)
+    assert choice.reason.startswith("learningRate 0.0")
+
+
+@pytest.mark.parametrize("losses", [[1.0, 2.0, 3.0], [math.nan], []], ids=["rising", "not finite", "none"])
+def test_the_usual_rate_is_kept_when_the_loss_falls_at_none(losses: list[float]) -> None:
+    choice = find_rate(lambda step, _rate: losses[step] if step < len(losses) else math.nan, usual=0.05)
+
+    assert choice is not None
+    assert (choice.value, "kept" in choice.reason) == (0.05, True)
+
+
+def test_a_snapshot_brings_back_weights_moments_statistics_and_random_states() -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout())
+    optimizer = torch.optim.AdamW(model.parameters())
+    state = TrainingState(model=model, optimizer=optimizer, average=WeightAverage(model, decay=0.5))
+
+    def train() -> list[float]:
+        losses = []
+        for _ in range(3):
+            loss = model(torch.ones(6, 3) * torch.rand(6, 1)).square().sum()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.item())
+        return [*losses, *(float(buffer.sum()) for buffer in model.buffers())]
+
+    train()
+    snapshot = Snapshot(state, rank=0, device=torch.device("cpu"))
+    first = train()
+    snapshot.restore(state)
+
+    assert train() == first
+    assert train() != first
+
+
+def test_nothing_is_chosen_when_the_search_is_broken_off() -> None:
+    assert find_rate(lambda _step, _rate: None, usual=0.1) is None
+    assert find_largest(lambda _rows: None, limit=8) is None
+    assert find_fastest(lambda _rows: None, limit=8) is None
+
+
+def test_a_tuned_run_is_the_run_that_was_given_the_same_figures(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    """Bitwise, with dropout on two ranks; and so is one that was suspended, which does not search again."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+
+    def train(name: str, *, tune: bool, more: dict[str, Any] | None = None, **how: Any) -> Any:
+        recipe = {
+            "batchSize": 13,
+            "ema": {"decay": 0.5},
+            **({"tune": ["learningRate", "microBatchSize"]} if tune else {}),
+            **(more or {"optimizer": {"name": "adagrad"}}),
+        }
+        return train_run(
+            make_run(version, model="mlp", steps=6, recipe=recipe), tmp_path, processes=2, name=name, **how
+        )
+
+    suspended = train("tuned", tune=True, stop_at=3)
+    resumed = train("tuned", tune=True)
+    rows, rate = read_log(tmp_path / "tuned", "tune")
+    chosen = json.loads(rate["message"].split()[1]), json.loads(rows["message"].split()[1])
+    given_rate = {"optimizer": {"name": "adagrad", "learningRate": chosen[0]}, "microBatchSize": chosen[1]}
+    train("given", tune=False, more=given_rate)
+
+    assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
+    assert PodPhase.TUNING in suspended.phases
+    assert PodPhase.TUNING not in resumed.phases
+    assert read_losses(tmp_path / "tuned") == read_losses(tmp_path / "given")
+    assert resumed.facts["notes"] == [
+        f"microBatchSize {chosen[1]}, chosen before the first step",
+        f"learningRate {chosen[0]:.6g}, chosen before the first step",
+    ]
+    assert len(rate["curve"]) > 10
+
+
+def test_a_search_that_is_broken_off_is_done_when_the_run_resumes(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    run = make_run(version, model="mlp", steps=3, recipe={"tune": ["learningRate"]})
+
+    suspended = train_run(run, tmp_path, stop_in=PodPhase.TUNING)
+    resumed = train_run(run, tmp_path)
+
+    assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
+    assert PodPhase.TRAINING not in suspended.phases
+    assert [line["tunable"] for line in read_log(tmp_path / "run", "tune")] == ["learningRate"]
+    assert sorted(read_losses(tmp_path / "run")) == [1, 2, 3]
