@@ -18,7 +18,7 @@ STEPS = 12
 EVERY = 4
 
 
-def set_environment(folder: Path, *, attempt: int = 0) -> None:
+def make_variables(folder: Path, *, attempt: int = 0) -> dict[str, str]:
     run = {
         "command": ["train.py"],
         "seed": 5,
@@ -27,7 +27,7 @@ def set_environment(folder: Path, *, attempt: int = 0) -> None:
         "keep": 2,
         "keepBest": {"metric": "validation/accuracy"},
     }
-    os.environ |= {
+    return {
         "OARLOCK_RUN": json.dumps(run),
         "OARLOCK_RUN_DIR": str(folder),
         "OARLOCK_ATTEMPT": str(attempt),
@@ -37,7 +37,7 @@ def set_environment(folder: Path, *, attempt: int = 0) -> None:
 
 def train(folder: Path, attempt: int = 0, disturb: str = "", forget: str = "") -> Any:
     """Train; `disturb` is killed or stopped at the eighth step; `forget` is a part that is not kept."""
-    set_environment(folder, attempt=attempt)
+    os.environ |= make_variables(folder, attempt=attempt)
     try:
         with open_session() as session:
             return run_steps(session, disturb=disturb, forget=forget)
