@@ -56,7 +56,7 @@ class Reached:
 def prepare(example: str) -> None:
     """Make the example's data, which it keeps for the next time."""
     script = EXAMPLES / example / "prepare.py"
-    if script.exists():
+    if script.exists() and not (script.parent / "data").exists():
         print(f"== {example}: preparing its data ({script.relative_to(ROOT)})", flush=True)
         subprocess.run([sys.executable, str(script)], check=True, cwd=script.parent)
 
