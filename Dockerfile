@@ -32,7 +32,7 @@ LABEL org.opencontainers.image.title="oarlock-trainer" \
       org.opencontainers.image.licenses="Apache-2.0"
 # torch is the base's: only what is missing beside it is installed.
 RUN --mount=type=bind,from=build,source=/dist,target=/dist \
-    pip install --no-cache-dir "$(echo /dist/oarlock-*.whl)[trainer]"
+    pip install --no-cache-dir "$(echo /dist/oarlock-*.whl)[export,tensorboard,trainer]"
 # Without this a restarted torchrun reads the addresses of dead workers from the rendezvous store.
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 USER 65532:65532

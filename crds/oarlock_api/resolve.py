@@ -28,7 +28,7 @@ from oarlock_api.v1alpha1.recipe import (
     Recipe,
 )
 from oarlock_api.v1alpha1.status import DatasetStatus
-from oarlock_api.v1alpha1.training_job import CheckpointInterval, KeepBest, Model, Script, TrainingJobSpec
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, ExportFormat, KeepBest, Model, Script, TrainingJobSpec
 from oarlock_api.v1alpha1.volumes import AccessMode, VolumeSpec
 
 DEFAULT_EPOCHS = 30.0
@@ -249,7 +249,14 @@ def _resolve_checkpoints(
         storage_class=volume.storage_class or defaults.storage_class or None,
         access_modes=[str(mode) for mode in volume.access_modes or [default_mode]],
         retain=volume.retain,
+        export_formats=_list_formats(spec),
     )
+
+
+def _list_formats(spec: TrainingJobSpec) -> list[ExportFormat] | None:
+    """Return the forms of the model that are written besides safetensors; None if there are none."""
+    wanted = spec.checkpoints.export.formats if spec.checkpoints.export else []
+    return [form for form in ExportFormat if form in wanted and form is not ExportFormat.SAFETENSORS] or None
 
 
 def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[Finding]:

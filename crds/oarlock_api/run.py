@@ -13,7 +13,7 @@ from pydantic import Field
 from oarlock_api.v1alpha1.dataset import DatasetSpec, Task
 from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.recipe import Recipe
-from oarlock_api.v1alpha1.training_job import CheckpointInterval, Code, Elastic, KeepBest, Model
+from oarlock_api.v1alpha1.training_job import CheckpointInterval, Code, Elastic, ExportFormat, KeepBest, Model
 from oarlock_api.v1alpha1.volumes import RetainPolicy
 from oarlock_api.wire import OpenModel
 
@@ -115,6 +115,8 @@ class RunCheckpoints(OpenModel):
     """Its access modes."""
     retain: RetainPolicy
     """What becomes of it."""
+    export_formats: list[ExportFormat] | None = None
+    """Forms of the trained model besides safetensors."""
 
 
 class RunScript(OpenModel):
@@ -203,6 +205,8 @@ class WorkerRun(OpenModel):
     """How many of the latest checkpoints are kept."""
     keep_best: KeepBest
     """By which metric the best is kept."""
+    export_formats: list[ExportFormat] | None = None
+    """Forms of the trained model besides safetensors."""
 
 
 class ScriptRun(OpenModel):
@@ -264,6 +268,7 @@ def build_worker_run(run: Run) -> WorkerRun | ScriptRun:
         checkpoint_every=run.checkpoints.every,
         keep=run.checkpoints.keep,
         keep_best=run.checkpoints.keep_best,
+        export_formats=run.checkpoints.export_formats,
     )
 
 

@@ -12,21 +12,35 @@ from safetensors.torch import load_file
 from torch import nn
 
 from oarlock_api.contract import PodPhase
+from oarlock_api.v1alpha1.training_job import ExportFormat
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.examination import examine, write_findings
 from oarlock_trainer.export import EXPORT_DIR, WEIGHTS_NAME
+from oarlock_trainer.export_formats import write_format
 from oarlock_trainer.models import build_model
 from oarlock_trainer.preparation import Preparation
 from oarlock_trainer.reports import REPORT_NAME
 from oarlock_trainer.reports.writing import write_report
+from oarlock_trainer.servable import Servable
 
 
 def look_back(p: Preparation, config: TrainerConfig, step: int, *, device: torch.device) -> None:
-    """Examine the exported model and write the report, on rank 0 alone."""
+    """Write the exported model in other forms, examine it and write the report, on rank 0 alone."""
+    for form in config.run.export_formats or ():
+        p.steering.record.beat(PodPhase.EXPORTING)
+        _attempt(p, step, f"the model was not exported as {form.value}", partial(_write_format, p, config, form, step))
     if len(p.data.validation):
         _attempt(p, step, "the model was exported but not examined", partial(_examine, p, config, device))
     target = config.run_dir / REPORT_NAME
     _attempt(p, step, "the report was not written", partial(write_report, config.run_dir, target, now=time.time()))
+
+
+def _write_format(p: Preparation, config: TrainerConfig, form: ExportFormat, step: int) -> None:
+    cpu = torch.device("cpu")
+    model = _load_exported(p, config, cpu)
+    servable = Servable(model, task=p.task, run=config.run, dataset=p.data.dataset)
+    path = write_format(form, servable, config.run_dir / EXPORT_DIR)
+    p.steering.reporter.say("exportFormat", step, f"the model is exported as {form.value} to {path}", format=form.value)
 
 
 def _examine(p: Preparation, config: TrainerConfig, device: torch.device) -> None:

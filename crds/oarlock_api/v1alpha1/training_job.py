@@ -134,6 +134,22 @@ class KeepBest(WireModel):
     """By which metric."""
 
 
+class ExportFormat(StrEnum):
+    """A form of the trained model."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    TORCH_EXPORT = "torchExport"
+
+
+class Export(WireModel):
+    """In which forms the trained model is written."""
+
+    formats: Annotated[list[ExportFormat], Field(min_length=1, max_length=3)]
+    """safetensors: weights, with a description beside them; always written. onnx and torchExport: one file each that holds the
+    preparation, the model and the class names, from stored samples to probabilities; what cannot be written so is a warning."""
+
+
 class Checkpoints(WireModel):
     """When checkpoints are written, which are kept, and where."""
 
@@ -143,6 +159,8 @@ class Checkpoints(WireModel):
     """How many of the latest checkpoints are kept."""
     keep_best: KeepBest | None = None
     """Absent: the best by validation/accuracy is kept."""
+    export: Export | None = None
+    """In which forms the trained model is written. Absent: as safetensors."""
     volume: VolumeSpec = VolumeSpec()
     """The volume for checkpoints, logs and the exported model."""
 

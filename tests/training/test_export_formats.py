@@ -1,0 +1,93 @@
+"""Exported models are what was trained: the same predictions from ONNX Runtime and from a reloaded program, names inside."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from training.made_datasets import make_task_run, write_task_dataset
+
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.training_job import ExportFormat
+from oarlock_trainer.batches import StreamedSamples, read_validation
+from oarlock_trainer.export import Origin, export_model
+from oarlock_trainer.export_formats import write_format
+from oarlock_trainer.models import build_model
+from oarlock_trainer.servable import Servable
+from oarlock_trainer.tasks import build_task
+from oarlock_trainer.tasks.task import main_output
+
+CPU = torch.device("cpu")
+CASES: dict[str, tuple[Task, str, dict[str, Any]]] = {
+    "classes": (Task.IMAGE_CLASSIFICATION, "lenet", {"augment": {"crop": 28}, "meanSubtraction": "image"}),
+    "boxes": (Task.OBJECT_DETECTION, "centernet-small", {}),
+    "images": (Task.IMAGE_TO_IMAGE, "autoencoder", {}),
+    "texts": (Task.TEXT_CLASSIFICATION, "textcnn", {}),
+}
+
+
+class Trained:
+    """An exported model, and what it says of the validation split when it is asked as in training."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        kind, model, recipe = CASES[name]
+        self.is_boxes = kind is Task.OBJECT_DETECTION
+        self.dataset = write_task_dataset(folder / "data", kind)
+        run = make_task_run(self.dataset, model=model, recipe=recipe)
+        task = build_task(run, self.dataset, device=CPU)
+        torch.manual_seed(0)
+        network = build_model(run.model, task.form, task.outputs).eval()
+        with torch.no_grad():  # an untrained detector scores alike everywhere, and ties may be ranked in any order
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        origin = Origin(checkpoint="last", step=1, epoch=1.0, metric=None)
+        export_model(folder, network, run=run, dataset=self.dataset, task=task, origin=origin)
+        self.folder = folder / "export"
+        self.servable = Servable(network, task=task, run=run, dataset=self.dataset)
+        batch = read_validation(StreamedSamples(self.dataset.split("validation"), CPU), np.arange(5), task=task)
+        stored, _ = self.dataset.split("validation").gather(np.arange(5))
+        self.samples = stored.astype(np.int64) if task.form.is_text else stored
+        with torch.no_grad():
+            self.expected = task.predict(main_output(network(task.prepare(batch).inputs))).numpy()
+
+    def check(self, predicted: NDArray[Any]) -> None:
+        """Compare with what was expected; cells beside a box's own score nothing, and nothings may be ranked in any order."""
+        if self.is_boxes:
+            assert (self.expected[..., 1] > 0).any()
+            np.testing.assert_allclose(predicted[..., 1], self.expected[..., 1], atol=1e-5)
+            predicted = np.where(self.expected[..., 1:2] > 0, predicted, self.expected)
+        np.testing.assert_allclose(predicted, self.expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["classes", "texts"])
+def test_onnx_runtime_predicts_what_the_model_does(name: str, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime", reason="NOT RUN: no onnxruntime")
+    trained = Trained(name, tmp_path)
+    path = write_format(ExportFormat.ONNX, trained.servable, trained.folder)
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    (predicted,) = session.run(None, {"samples": trained.samples})
+    notes = session.get_modelmeta().custom_metadata_map
+
+    trained.check(predicted)
+    assert json.loads(notes["oarlock.classes"]) == trained.dataset.manifest.classes
+    assert [file.name for file in trained.folder.glob("partial*")] == []
+
+
+@pytest.mark.parametrize("name", ["classes", "images", "boxes"])
+def test_a_reloaded_program_predicts_what_the_model_does(name: str, tmp_path: Path) -> None:
+    trained = Trained(name, tmp_path)
+    path = write_format(ExportFormat.TORCH_EXPORT, trained.servable, trained.folder)
+    extra = {"model.json": ""}
+    program = torch.export.load(path, extra_files=extra)
+
+    with torch.no_grad():
+        predicted = program.module()(torch.from_numpy(trained.samples))
+
+    trained.check(predicted.numpy())
+    assert json.loads(extra["model.json"])["classes"] == trained.dataset.manifest.classes
