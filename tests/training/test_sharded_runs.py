@@ -8,6 +8,9 @@ import pytest
 from safetensors.torch import load_file
 from training.small_runs import make_run, read_log, train_run
 
+from oarlock_api.contract import Outcome
+from oarlock_api.run import WorkerRun
+
 RECIPE = {
     "batchSize": 12,
     "parallelism": "fsdp",
@@ -29,7 +32,7 @@ def whole(dataset_folder: Path, version: str, tmp_path_factory: pytest.TempPathF
     return folder / "whole"
 
 
-def make_sharded_run(version: str, **recipe: Any) -> Any:
+def make_sharded_run(version: str, **recipe: Any) -> WorkerRun:
     return make_run(version, model="resnet", steps=10, recipe={**RECIPE, **recipe}, trainingHash="0123456789abcdef")
 
 
@@ -52,10 +55,15 @@ def test_every_process_writes_its_part_of_the_parameters(whole: Path) -> None:
     assert max(files.values()) < 0.6 * sum(files.values())
 
 
-def test_a_run_is_bitwise_the_same_when_it_resumes_on_as_many_processes(whole: Path, version: str) -> None:
-    resumed = resume(whole, version, processes=2)
-    assert read_losses(resumed) == read_losses(whole)
-    ours, theirs = (load_file(folder / "export/model.safetensors") for folder in (resumed, whole))
+def test_a_run_is_bitwise_the_same_when_it_is_suspended_and_resumed(whole: Path, version: str) -> None:
+    run, folder = make_sharded_run(version), whole.parent
+    suspended = train_run(run, folder, processes=2, name="parts", stop_at=3, stopped_rank=1)
+    stopped_after = len(read_losses(folder / "parts"))
+    train_run(run, folder, processes=2, name="parts")
+    assert suspended.outcome is Outcome.SUSPENDED
+    assert 3 <= stopped_after < 10
+    assert read_losses(folder / "parts") == read_losses(whole)
+    ours, theirs = (load_file(run_dir / "export/model.safetensors") for run_dir in (folder / "parts", whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
 
 

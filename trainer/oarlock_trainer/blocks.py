@@ -9,12 +9,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 
 import torch
+from torch import _dynamo as dynamo
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from oarlock_trainer.errors import ConfigError
 
+_FORMS = 4
+"""In which a block is compiled at most: while training, while validating, and for the last rows of either."""
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -40,12 +43,15 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def compile_blocks(model: nn.Module) -> int:
-    """Compile each block by itself and return how many there are: equal ones are compiled once, and hooks stay outside."""
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each block by itself: equal ones are compiled once, and hooks stay outside.
+
+    For the very shapes that come. Blocks of one class differ in them, which must not look as if shapes changed at random.
+    """
     blocks = find_blocks(model)
+    dynamo.config.recompile_limit = max(dynamo.config.recompile_limit, _FORMS * len(blocks))
     for block in blocks:
-        block.forward = torch.compile(block.forward)
-    return len(blocks)
+        block.forward = torch.compile(block.forward, dynamic=False)
 
 
 def recompute_blocks(model: nn.Module) -> None:
