@@ -6,10 +6,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from training.narrow_models import narrow_model
 
 from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.distributed import Processes
+from oarlock_trainer.sharding import make_whole, shard_model
 
+KINDS = ("resnet18", "googlenet", "siamese", "unet-small", "centernet-small", "lstm", "transformer")
+"""Blocks and none, auxiliary heads, a part that runs twice, flattened weights, attention."""
 ROWS_OF_RANK_0 = 5
 """Of 7: shares are uneven."""
 
@@ -25,11 +29,8 @@ def make_rows() -> Tensor:
 
 def learn_normed() -> dict[str, list[Any]]:
     """Do one backward pass with synchronised batch norms over this rank's rows; return gradients and buffers."""
-    rank = int(os.environ["RANK"])
-    dist.init_process_group("gloo")
-    group = dist.group.WORLD
-    assert group is not None
-    processes = Processes(rank=rank, count=dist.get_world_size(), device=torch.device("cpu"), control=group)
+    processes = _join()
+    rank = processes.rank
     model = synchronize_batch_norms(make_normed_model(), processes)
     rows = make_rows()[:ROWS_OF_RANK_0] if rank == 0 else make_rows()[ROWS_OF_RANK_0:]
     results = learn(model, rows)
@@ -40,7 +41,46 @@ def learn_normed() -> dict[str, list[Any]]:
     return {name: value.tolist() for name, value in results.items()}
 
 
+def _join() -> Processes:
+    dist.init_process_group("gloo")
+    group = dist.group.WORLD
+    assert group is not None
+    rank = int(os.environ["RANK"])
+    return Processes(rank=rank, count=dist.get_world_size(), device=torch.device("cpu"), control=group)
+
+
 def learn(model: nn.Module, rows: Tensor) -> dict[str, Tensor]:
     model(rows).square().sum().backward()
     gradients = {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
     return {**gradients, **dict(model.named_buffers())}
+
+
+def shard_built_in_models() -> dict[str, str]:
+    """Do one backward pass with built-in models of all kinds in shards, and say what differs from models that are whole."""
+    processes = _join()
+    found = {name: _compare_shards(name, processes) for name in KINDS}
+    dist.destroy_process_group()
+    return {name: difference for name, difference in found.items() if difference}
+
+
+def _compare_shards(name: str, processes: Processes) -> str:
+    whole, shards = _learn_narrow(name, None), _learn_narrow(name, processes)
+    if whole.keys() != shards.keys():
+        return f"other names: {whole.keys() ^ shards.keys()}"
+    unequal = [key for key, value in whole.items() if not torch.allclose(value, shards[key], rtol=1e-3, atol=1e-4)]
+    return f"unequal: {unequal}" if unequal else ""
+
+
+def _learn_narrow(name: str, processes: Processes | None) -> dict[str, Tensor]:
+    """Return gradients and outputs of the same batch on all ranks: the mean over these is the batch's own."""
+    torch.manual_seed(0)
+    narrow = narrow_model(name, side=33)
+    model, (inputs, targets) = narrow.build(), narrow.make_batch()
+    if processes is not None:
+        shard_model(model, processes, precision=torch.float32)
+    torch.manual_seed(1)
+    narrow.compute_loss(model(inputs), targets).backward()
+    gradients = {key: make_whole(value.grad) for key, value in model.named_parameters() if value.grad is not None}
+    model.eval()
+    with torch.inference_mode():
+        return {**gradients, "outputs": model(inputs)}

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from training.forked_ranks import run_ranks
-from training.spread_scenarios import learn, learn_normed, make_normed_model, make_rows
+from training.narrow_models import narrow_model
+from training.spread_scenarios import learn, learn_normed, make_normed_model, make_rows, shard_built_in_models
 
 from oarlock_trainer.blocks import find_blocks, recompute_blocks
 from oarlock_trainer.errors import ConfigError
@@ -63,6 +64,24 @@ def test_a_step_is_bitwise_the_same_when_blocks_are_computed_again() -> None:
     assert all(map(torch.equal, results[0].values(), results[1].values()))
     assert list(frugal.state_dict()) == names
     assert [block.calls for block in find_blocks(frugal)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "transformer"])
+def test_a_built_in_model_has_the_same_gradients_when_its_blocks_are_computed_again(name: str) -> None:
+    gradients = []
+    for again in (False, True):
+        torch.manual_seed(0)
+        narrow = narrow_model(name, side=33)
+        model, (inputs, targets) = narrow.build(), narrow.make_batch()
+        if again:
+            recompute_blocks(model)
+        narrow.compute_loss(model(inputs), targets).backward()
+        gradients.append([parameter.grad for parameter in model.parameters()])
+    assert all(a is not None and b is not None and a.equal(b) for a, b in zip(*gradients, strict=True))
+
+
+def test_built_in_models_of_all_kinds_have_the_same_gradients_and_outputs_when_they_are_sharded() -> None:
+    assert run_ranks(2, shard_built_in_models) == [{}, {}]
 
 
 def test_a_copy_of_a_model_whose_blocks_are_computed_again_is_a_model_of_its_own() -> None:
