@@ -47,7 +47,7 @@ def make_data(folder: Path) -> str:
 
 
 def make_run(version: str, *, model: str, seed: int = 0, gpus: int = 0, precision: str = "auto") -> WorkerRun:
-    """Return the run as the operator would resolve it: dropout (in mlp), momentum, augmentation, a schedule."""
+    """Return the run as the operator would resolve it: dropout (in mlp), augmentation, a schedule, an average."""
     status = DatasetStatus(
         version=version,
         claim="claim",
@@ -67,7 +67,8 @@ def make_run(version: str, *, model: str, seed: int = 0, gpus: int = 0, precisio
             "precision": precision,
             "optimizer": {"name": "adamw", "learningRate": 0.002},
             "augment": {"shift": 2},
-            "validation": {"every": {"steps": 25}},
+            "ema": {"decay": 0.98},
+            "validation": {"every": {"steps": 25}, "weights": "ema"},
         },
         "workers": {"gpusPerNode": gpus},
         "checkpoints": {"every": {"steps": 20}, "keep": 2},
@@ -269,4 +270,4 @@ def check_completeness(results: Results) -> None:
     assert [line["step"] for line in results.steps] == list(range(1, STEPS + 1))
     assert all("train/loss" in line for line in results.steps)
     assert len(results.validations) == STEPS // 25 + 1
-    assert {name.split("/")[0] for name in results.state} == {"model", "optimizer", "rng"}
+    assert {name.split("/")[0] for name in results.state} == {"model", "optimizer", "average", "rng"}

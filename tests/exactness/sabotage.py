@@ -12,6 +12,7 @@ from typing import Any
 from training.small_runs import run_trainer
 
 from oarlock_api.contract import PodPhase
+from oarlock_trainer.averaging import WeightAverage
 from oarlock_trainer.batches import Batches
 from oarlock_trainer.checkpoints import entries
 from oarlock_trainer.rank_record import RankRecord
@@ -31,6 +32,10 @@ def forget_moments() -> None:
     replace(entries, "_restore_optimizer", lambda *_: None)
 
 
+def forget_how_far_the_average_is() -> None:
+    replace(WeightAverage, "load", lambda *_, **__: None)
+
+
 def replace(owner: Any, name: str, stand_in: Any) -> None:
     """Set an attribute that there is.
 
@@ -46,6 +51,7 @@ SABOTAGE: dict[str, Callable[[], None]] = {
     "random states": forget_random_states,
     "batch": skip_a_batch,
     "moments": forget_moments,
+    "average": forget_how_far_the_average_is,
 }
 
 

@@ -90,5 +90,11 @@ def test_a_difference_is_found_when_something_is_not_restored(scene: Scene, tmp_
     ]
 
 
+def test_a_difference_is_found_when_the_average_is_not_restored(scene: Scene, tmp_path: Path) -> None:
+    """The steps themselves know nothing of it."""
+    differences = resume(scene, tmp_path / "run", sabotage="average")
+    assert [finding.split(":")[0] for finding in differences] == ["validations", "exported weights", "last checkpoint"]
+
+
 def test_a_difference_is_found_when_the_seed_has_changed(scene: Scene, tmp_path: Path) -> None:
     assert any(finding.startswith("steps: ") for finding in resume(scene, tmp_path / "run", seed=1))

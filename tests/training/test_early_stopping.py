@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock_api.v1alpha1.recipe import EarlyStop
-from oarlock_trainer.early_stopping import count_validation, describe_early_stop, has_stopped_improving
+from oarlock_trainer.early_stopping import (
+    count_validation,
+    describe_early_stop,
+    describe_patience,
+    has_stopped_improving,
+)
 
 LOSS = EarlyStop.from_wire({"metric": "validation/loss", "patienceValidations": 3})
 
@@ -29,6 +34,7 @@ def test_the_best_step_is_named() -> None:
         count_validation(LOSS, counters, step, {"validation/loss": loss})
 
     assert not has_stopped_improving(LOSS, counters)
+    assert describe_patience(LOSS, counters) == "validation/loss has not improved in 2 of 3 validations"
     assert describe_early_stop(LOSS, counters, 40) == (
         "stopped early at step 40: validation/loss has not improved on the 0.25 of step 20 in 2 validations"
     )

@@ -31,6 +31,14 @@ def has_stopped_improving(rule: EarlyStop | None, counters: Mapping[str, float])
     return rule is not None and counters.get(_SINCE, 0) >= rule.patience_validations
 
 
+def describe_patience(rule: EarlyStop | None, counters: Mapping[str, float]) -> str:
+    """Say how near the end is; empty while the last validation was an improvement."""
+    since = int(counters.get(_SINCE, 0))
+    if rule is None or since == 0:
+        return ""
+    return f"{rule.metric} has not improved in {since} of {rule.patience_validations} validations"
+
+
 def describe_early_stop(rule: EarlyStop, counters: Mapping[str, float], step: int) -> str:
     """Say why the run ended at `step`, and which step was the best."""
     since = f"in {int(counters.get(_SINCE, 0))} validations"

@@ -15,7 +15,12 @@ from oarlock_trainer.cadence import is_validation_due
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import compute_in, open_device
 from oarlock_trainer.distributed import Processes, hold_gradients, join_processes
-from oarlock_trainer.early_stopping import count_validation, describe_early_stop, has_stopped_improving
+from oarlock_trainer.early_stopping import (
+    count_validation,
+    describe_early_stop,
+    describe_patience,
+    has_stopped_improving,
+)
 from oarlock_trainer.export import export_model
 from oarlock_trainer.models import build_model
 from oarlock_trainer.optimizers import set_learning_rate
@@ -136,6 +141,7 @@ def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _V
     counters, name = p.state.counters, p.best_by
     counters[VALIDATED_STEP] = step
     count_validation(p.early_stop, counters, step, metrics)
+    p.steering.reporter.show_patience(describe_patience(p.early_stop, counters))
     value = metrics[name]
     best = counters.get(best_counter(name))
     is_best = math.isfinite(value) and (best is None or is_better(name, value, best))

@@ -67,12 +67,16 @@ class Reporter:
         """Say what the trainer decided by itself and why; it stays in the job's messages."""
         self._notes.append(text)
         self.say(kind, step, text, **facts)
-        self._record.report(notes=self._notes)
+        self.show_patience("")
 
     def recall_choices(self, texts: Iterable[str]) -> None:
         """Keep what was decided in an attempt before in the job's messages."""
         self._notes += texts
-        self._record.report(notes=self._notes)
+        self.show_patience("")
+
+    def show_patience(self, text: str) -> None:
+        """Let the job's message end with how near the early end is; an empty text: it is far."""
+        self._record.report(notes=[*self._notes, text] if text else self._notes)
 
     def end_early(self, step: int, reason: str) -> None:
         """Take up that the run ends at `step`, which is its length from now on."""
