@@ -48,6 +48,15 @@ def test_record_arrives_whole_when_it_is_what_the_agent_writes() -> None:
     assert read_termination_record(fit_termination_record(sent), expected=RUN).value == sent
 
 
+def test_what_a_program_does_is_believed_within_bounds() -> None:
+    said = read_worker_status(status(level="L7", activity={"cpuCores": 1.5, "x": 1}), expected=RUN).value
+    wrong = [{"cpuCores": -1}, {"cpuSeconds": "1"}, {"lastOutput": 1e300}]
+
+    assert said is not None
+    assert (said.level, said.activity) == ("", {"cpuSeconds": 0.0, "cpuCores": 1.5})
+    assert all(read_worker_status(status(activity=each), expected=RUN).value is None for each in wrong)
+
+
 def test_dataset_facts_arrive_whole_when_an_import_writes_them() -> None:
     facts = DatasetFacts(
         version="ab",

@@ -9,13 +9,13 @@ from oarlock.local.machine import Machine
 from oarlock.local.session import IMAGE
 from oarlock.manifests.problems import ManifestsError, Problem
 from oarlock.manifests.reading import Manifest
+from oarlock_api.deadlines import choose_progress_deadline
 from oarlock_api.findings import Finding
 from oarlock_api.resolve import Defaults, ReadyDataset, UnresolvableError, resolve
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1 import DatasetStatus, TrainingJobSpec
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.training_job import RunPolicy
-from oarlock_operator.manifests.scripts import choose_progress_deadline
 
 _FEW, _MANY = 1_000, 1_000_000
 """Samples of two imagined data sets: what differs between them depends on the data."""
@@ -102,7 +102,10 @@ def _show(run: Run, spec: TrainingJobSpec) -> dict[str, Any]:
 def _resolve_policy(policy: RunPolicy, run: Run) -> dict[str, Any]:
     """Return every field of a policy that means something on one machine; null: no limit."""
     every = RunPolicy.model_validate(
-        {**policy.model_dump(), "progress_deadline_seconds": choose_progress_deadline(policy, run) or None}
+        {
+            **policy.model_dump(),
+            "progress_deadline_seconds": choose_progress_deadline(policy, is_script=run.script is not None),
+        }
     )
     return fit_run_policy(every.model_dump(mode="json", by_alias=True))
 

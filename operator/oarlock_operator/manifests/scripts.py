@@ -3,22 +3,13 @@
 from oarlock_api import contract
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1.pod_template import PodTemplate
-from oarlock_api.v1alpha1.training_job import RunPolicy
 from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.placement import build_image
 from oarlock_operator.manifests.resources import build_resources
 from oarlock_operator.manifests.security import build_container_security
 
-PROGRESS_DEADLINE_SECONDS = 600
-"""Where a job with a model says nothing."""
 _CODE, _AGENT = "oarlock-code", "oarlock-agent"
 _COPY_CPU, _COPY_MEMORY = 0.1, "128Mi"
-
-
-def choose_progress_deadline(policy: RunPolicy, run: Run) -> int:
-    """Return the seconds after which a silent rank is hung; 0: never, since a program's steps may take any time."""
-    asked = policy.progress_deadline_seconds
-    return asked if asked is not None else 0 if run.script else PROGRESS_DEADLINE_SECONDS
 
 
 def build_agent_command(run: Run) -> list[str]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from oarlock_api import contract
+from oarlock_api.deadlines import choose_progress_deadline
 from oarlock_api.run import Run, build_worker_run
 from oarlock_api.v1alpha1.pod_template import PodTemplate
 from oarlock_api.v1alpha1.training_job import RunPolicy
@@ -32,7 +33,6 @@ from oarlock_operator.manifests.scripts import (
     build_code_mounts,
     build_code_variables,
     build_code_volumes,
-    choose_progress_deadline,
 )
 from oarlock_operator.manifests.security import WITHOUT_GPUS, build_container_security, build_pod_security
 from oarlock_operator.manifests.volumes import ClaimMount, build_volume_mounts, build_volumes
@@ -187,7 +187,9 @@ def _build_variables(
         contract.RENDEZVOUS_ENDPOINT_ENV: endpoint,
         contract.RENDEZVOUS_ID_ENV: names.rendezvous_id(owner.uid, attempt=attempt),
         contract.JOIN_TIMEOUT_SECONDS_ENV: str(max(1, int(policy.startup_deadline_seconds * JOIN_SHARE))),
-        contract.PROGRESS_DEADLINE_SECONDS_ENV: str(choose_progress_deadline(policy, run)),
+        contract.PROGRESS_DEADLINE_SECONDS_ENV: str(
+            choose_progress_deadline(policy, is_script=run.script is not None) or 0
+        ),
         contract.GRACE_PERIOD_SECONDS_ENV: str(policy.grace_period_seconds),
         contract.STATUS_PORT_ENV: str(workers.status_port),
         contract.TERMINATION_LOG_ENV: contract.TERMINATION_LOG,
