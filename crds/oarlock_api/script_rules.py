@@ -1,8 +1,13 @@
 """What goes with a script and what with a model: the cross-field rules of the two ways to say what runs. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from pydantic import ValidationError
+
+from oarlock_api.findings import Finding
 from oarlock_api.rule import Rule, Scope, list_given
+from oarlock_api.v1alpha1.recipe import Recipe
 
 _NOT_FOR_SCRIPTS = ("epochs", "maxSteps", "batchSize", "microBatchSize")
 """Fields of the recipe that the API server does not fill in: who wrote them meant something by it."""
@@ -23,6 +28,24 @@ def _two_images(spec: Scope) -> str | None:
     template = workers.get("podTemplate") if isinstance(workers, Mapping) else None
     both = (isinstance(part, Mapping) and part.get("image") is not None for part in (script, template))
     return "both" if all(both) else None
+
+
+def find_idle_recipe(manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a finding for a recipe that changes something beside a script: CEL cannot tell it from one of defaults."""
+    spec = manifest.get("spec")
+    recipe = spec.get("recipe") if isinstance(spec, Mapping) and spec.get("script") is not None else None
+    if not isinstance(recipe, Mapping):
+        return
+    try:
+        changes = Recipe.from_wire(recipe) != Recipe()
+    except ValidationError:
+        return  # of the wrong shape, which is said anyway
+    if changes and not list_given(recipe, _NOT_FOR_SCRIPTS):
+        yield Finding(
+            path="spec.recipe",
+            rule="must be left out with a script, which decides itself how it trains",
+            remedy="give the program what it needs as arguments, in script.command",
+        )
 
 
 SCRIPT_RULES = (

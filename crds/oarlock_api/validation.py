@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from oarlock_api import rules, support
 from oarlock_api.findings import Finding
+from oarlock_api.script_rules import find_idle_recipe
 from oarlock_api.v1alpha1.dataset import DatasetSpec
 from oarlock_api.v1alpha1.training_job import TrainingJobSpec
 from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH, OBJECT_NAME_PATTERN
@@ -38,6 +39,7 @@ def validate_training_job(spec: Mapping[str, Any], *, name: str) -> Checked[Trai
         *rules.find_broken_rules(rules.TRAINING_JOB_RULES, manifest),
         *support.find_unsupported(support.TRAINING_JOB, manifest),
         *support.find_unknown_model(manifest),
+        *find_idle_recipe(manifest),
     ]
     return _check(TrainingJobSpec, spec, name=name, beyond=beyond)
 

@@ -35,6 +35,8 @@ SCOUT_ROLE = "scout"
 IMPORT_ROLE = "import"
 
 TRAINER_CONTAINER = "trainer"
+AGENT_CONTAINER = "agent"
+"""Init container of a script with an image of its own: copies the agent there."""
 
 
 def short_uid(uid: str) -> str:

@@ -32,6 +32,7 @@ BAD_JOBS: list[tuple[dict[str, Any], str, str]] = [
         "must not have pretrained weights and initFrom, got timm.weights and initFrom",
     ),
     (job(script={"command": ["a.py"]}), "spec", "must have exactly one of model, script, got model and script"),
+    ({"script": {"command": ["a.py"]}, "recipe": {"seed": 3}}, "spec.recipe", "must be left out with a script"),
     ({"script": {"command": []}}, "spec.script.command", "must have at least 1"),
     ({"script": {"command": ["a.py"]}, "recipe": {"epochs": 3}}, "spec", "must not have a recipe with a script"),
     (job(recipe={"epochs": 0}), "spec.recipe.epochs", "must be greater than 0"),

@@ -7,6 +7,7 @@ from oarlock_operator.manifests.metadata import Manifest
 from oarlock_operator.manifests.placement import build_image
 from oarlock_operator.manifests.resources import build_resources
 from oarlock_operator.manifests.security import build_container_security
+from oarlock_operator.names import AGENT_CONTAINER
 
 _CODE, _AGENT = "oarlock-code", "oarlock-agent"
 _COPY_CPU, _COPY_MEMORY = 0.1, "128Mi"
@@ -24,7 +25,7 @@ def build_agent_copy(run: Run, template: PodTemplate) -> Manifest:
     if run.script is None or not _copies_agent(run):
         return {}
     container = {
-        "name": "agent",
+        "name": AGENT_CONTAINER,
         **build_image(str(run.script.agent_image), template),
         "command": ["python", "-m", contract.AGENT_COPY_MODULE, contract.AGENT_MOUNT],
         "resources": build_resources(cpu=_COPY_CPU, memory=_COPY_MEMORY),

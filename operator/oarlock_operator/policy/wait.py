@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from oarlock_operator.names import AGENT_CONTAINER
 from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedContainer, ObservedPod, Room
 
@@ -52,4 +53,6 @@ def call_holdup(container: ObservedContainer) -> str:
 def blame_webhook(pod: ObservedPod) -> str:
     """Return what to do about a container that is not ours."""
     name = pod.holdup.name if pod.holdup else ""
+    if name == AGENT_CONTAINER:
+        return f"See `kubectl logs {pod.name} -c {name}`: it copies the agent out of the trainer image, which must be of this release"
     return f"See `kubectl logs {pod.name} -c {name}`, and the webhook that adds it (kubectl get mutatingwebhookconfigurations)"
