@@ -45,7 +45,12 @@ def write_small_dataset(folder: Path, *, validation: int = COUNTS["validation"])
 
 
 def make_run(
-    version: str, *, model: str = "lenet", steps: int = 20, recipe: Mapping[str, Any] | None = None, **changes: Any
+    version: str,
+    *,
+    model: str | Mapping[str, Any] = "lenet",
+    steps: int = 20,
+    recipe: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> WorkerRun:
     """Return a resolved run; `recipe` and `changes` are in the form of the wire."""
     full_recipe = {
@@ -60,7 +65,7 @@ def make_run(
         "sampleShape": list(SHAPE),
         "classCount": len(CLASSES),
         "trainSamples": COUNTS["train"],
-        "model": {"name": model},
+        "model": {"name": model} if isinstance(model, str) else model,
         "recipe": full_recipe,
         "steps": steps,
         "gpu": False,
@@ -129,7 +134,15 @@ def run_trainer(
     return Story(outcome=outcome, facts=record._facts, phases=record.phases)
 
 
-def train_run(run: WorkerRun, folder: Path, *, processes: int = 1, name: str = "run", **how: Any) -> Story:
+def train_run(
+    run: WorkerRun,
+    folder: Path,
+    *,
+    processes: int = 1,
+    name: str = "run",
+    first_weights: Path | None = None,
+    **how: Any,
+) -> Story:
     """Train with real processes and return the story of rank 0. `folder` holds the data set in `data`."""
     environment = {
         "OARLOCK_RUN": json.dumps(run.to_wire()),
@@ -137,6 +150,7 @@ def train_run(run: WorkerRun, folder: Path, *, processes: int = 1, name: str = "
         "OARLOCK_RUN_DIR": str(folder / name),
         "OARLOCK_JOB_UID": "uid",
         "OARLOCK_CPUS": "1",
+        **({"OARLOCK_FIRST_WEIGHTS": str(first_weights)} if first_weights else {}),
     }
     stories: list[Story] = run_ranks(processes, _Call(how), environment)
     assert len({story.outcome for story in stories}) == 1
