@@ -17,9 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 def run(setup: Setup) -> None:
     """Train until the bench has seen enough."""
     local_rank = int(os.environ["LOCAL_RANK"])
-    device = setup.find_device(local_rank)
-    if setup.gpu:
-        torch.cuda.set_device(device)
+    device = setup.open_device(local_rank)
     samples = Samples(Path(os.environ["OARLOCK_DATA_DIR"]))
     images, labels = samples.images.to(device), samples.labels.to(device)
     model = setup.build_model(device)

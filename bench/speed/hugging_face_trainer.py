@@ -40,7 +40,7 @@ def name_columns(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
 
 def run(setup: Setup) -> None:
     """Train until the bench has seen enough."""
-    device = setup.find_device(int(os.environ["LOCAL_RANK"]))
+    device = setup.open_device(int(os.environ["LOCAL_RANK"]))
     arguments = TrainingArguments(
         output_dir=os.environ["OARLOCK_RUN_DIR"],
         max_steps=setup.steps + setup.stretch,

@@ -41,7 +41,7 @@ class TurnTaking(lightning.Callback):
 
 def run(setup: Setup) -> None:
     """Train until the bench has seen enough."""
-    device = setup.find_device(int(os.environ["LOCAL_RANK"]))
+    device = setup.open_device(int(os.environ["LOCAL_RANK"]))
     loader = DataLoader(
         Samples(Path(os.environ["OARLOCK_DATA_DIR"])),
         batch_size=setup.share,

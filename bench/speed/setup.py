@@ -70,6 +70,17 @@ class Setup:
 
         return torch.device("cuda", local_rank) if self.gpu else torch.device("cpu")
 
+    def open_device(self, local_rank: int) -> "torch.device":
+        """Return the device with the settings that Oarlock chooses for it, so that everybody has the same kernels."""
+        import torch
+
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+        device = self.find_device(local_rank)
+        if self.gpu:
+            torch.cuda.set_device(device)
+        return device
+
     def build_model(self, device: "torch.device") -> "nn.Module":
         """Return the model on its device, channels-last, compiled if that was asked for."""
         import torch
