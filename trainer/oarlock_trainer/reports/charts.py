@@ -22,6 +22,7 @@ _DENSE = 120
 _NOISY = 4.0
 """A curve that travels this many times its own height is noisy: it is drawn faintly, with a smooth one over it."""
 _SMOOTHING_SHARE = 0.02
+_COLOURS = 8
 _TICKS = 5
 _NEAR_ZERO = 0.5
 
@@ -54,13 +55,18 @@ def draw_chart(chart: Chart) -> Markup:
     parts = [*_draw_axes(chart, frame)]
     number = 0
     for curve in chart.curves:
-        parts += _draw_curve(curve, frame, "ref" if curve.reference else f"c{number % 8}")
+        parts += _draw_curve(curve, frame, "ref" if curve.reference else f"c{choose_colour(curve, number)}")
         number += not curve.reference
     body = "".join(parts)
     return Markup(  # noqa: S704  # every text in it is escaped where it is put in
         f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" aria-label="{escape(chart.title)}"'
         f' data-chart="{escape(_pack(chart, frame))}">{body}<line class="hair" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/></svg>'
     )
+
+
+def choose_colour(curve: Curve, place: int) -> int:
+    """Return the number of a curve's colour, `place` being its own among the curves of its chart."""
+    return (place if curve.colour is None else curve.colour) % _COLOURS
 
 
 def smooth(points: Points) -> list[tuple[float, float]]:

@@ -16,6 +16,8 @@ class Curve:
     """By x, ascending."""
     marks: bool = False
     """Whether the points are few and each is shown."""
+    colour: int | None = None
+    """Number of its colour, if it has the same on all charts; None: by its place."""
     reference: bool = False
     """Whether it only shows where chance, or nothing, would be."""
 

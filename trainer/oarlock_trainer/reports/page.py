@@ -15,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from oarlock_api.metrics import METRICS_BY_NAME
-from oarlock_trainer.reports.charts import draw_chart
+from oarlock_trainer.reports.charts import choose_colour, draw_chart
 from oarlock_trainer.reports.facts import Chart, Findings, ReportFacts, Share
 from oarlock_trainer.reports.matrices import draw_matrix, list_confused
 from oarlock_trainer.reports.timelines import draw_timeline
@@ -79,6 +79,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "ratio": lambda value: say_figure(value, "ratio"),
         "figure": say_number,
+        "colour": choose_colour,
         "seconds": lambda value: say_figure(value, "s"),
         "bytes": say_bytes,
         "moment": say_time,

@@ -25,6 +25,7 @@ _PACE_CHARTS = (
     ),
 )
 _NOT_OF_THE_SYSTEM = frozenset({"kind", "step", "time", "message", "attempt", "startSeconds", "nonFinite"})
+_SPELLED = {"iou": "IoU", "map50": "mAP 50"}
 _SPLITS = ("train", "validation")
 
 
@@ -165,10 +166,12 @@ def _list_charts(log: Log) -> Iterator[Chart]:
         for split, lines in zip(_SPLITS, (log.steps, log.validations), strict=True):
             points = _collect(lines, f"{split}/{quantity}")
             if points:
-                curves.append(Curve(name=split, points=points, marks=split == "validation"))
+                curves.append(
+                    Curve(name=split, points=points, marks=split == "validation", colour=_SPLITS.index(split))
+                )
         if curves:
             unit = METRICS_BY_NAME[f"validation/{quantity}"].unit
-            yield Chart(title=_say_name(quantity).capitalize(), unit=unit, curves=tuple(curves))
+            yield Chart(title=_say_title(quantity), unit=unit, curves=tuple(curves))
     for name, title, label in (
         ("learningRate", "Learning rate", "of the first parameter group"),
         ("gradientNorm", "Gradient norm", "before clipping"),
@@ -188,7 +191,12 @@ def _collect(lines: Sequence[Line], name: str) -> list[tuple[float, float]]:
 
 def _say_name(name: str) -> str:
     words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.replace("/", " "))
-    return {"iou": "IoU", "map50": "mAP 50", "dice": "Dice"}.get(words, words)
+    return " ".join(_SPELLED.get(word, word) for word in words.split())
+
+
+def _say_title(quantity: str) -> str:
+    words = _say_name(quantity)
+    return words if quantity in _SPELLED else words.capitalize()
 
 
 def _describe_recipe(run: Mapping[str, Any]) -> dict[str, Any]:
