@@ -73,6 +73,15 @@ HANG_FAULTS: tuple[Fault, ...] = (
         remedy="if there is none, the network between nodes is at fault", answer=Answer.WINDOWED, test=_TEST, clock=_DEADLINE,
     ),
     Fault(
+        name="node-cut-off", topic=_TOPIC, fault="A node is cut off while it trains: no connection is closed",
+        injected="two agents on networks of their own, with a switch between them; a cable is pulled; the deadline is 20 s",
+        phase="Restarting", reason="CollectiveFailed",
+        message="made no progress for <n> s in phase <phase> after step <n>; it waits for other ranks in a collective operation"
+        "<place>. Nothing answers at node rank <n> (pod <pod>, <address>) with rank <n>",
+        remedy="see whether that node is up and reaches the others", answer=Answer.WINDOWED,
+        test="agent/test_cut_off_node.py", clock=_DEADLINE,
+    ),
+    Fault(
         name="torchrun-hung", topic=_TOPIC, fault="torchrun itself never starts a rank",
         injected="a launcher that sleeps, with a deadline of 8 s",
         phase="Restarting", reason="Hung",

@@ -25,7 +25,7 @@ def finish(job: Job) -> None:
         attempt.destroy()
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("model", ["mlp", "lenet", "resnet"])
 def test_a_run_is_bitwise_the_undisturbed_one_when_its_rank_is_killed_on_a_gpu(
     tmp_path: Path, model: str, precision: str

@@ -297,6 +297,7 @@ def _announce(
         + (f"from the checkpoint of step {step}" if loaded else "from the beginning"),
         attempt=config.attempt,
         processes=processes.count,
+        parallelism=config.run.recipe.parallelism.value,
         threads=config.threads,
         device=str(processes.device),
         precision=str(learner.precision).removeprefix("torch."),
