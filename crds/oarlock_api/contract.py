@@ -4,11 +4,11 @@ Standard library only, because the agent that speaks it must start in any image,
 understand the version before; `oarlock_operator` validates what it receives, since whatever a trainer pod answers is untrusted.
 """
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
+
+from oarlock_api.record import Record
 
 CONTRACT_VERSION = 1
 """Raised when a reader of the version before would misunderstand."""
@@ -121,17 +121,6 @@ class PodPhase(StrEnum):
     """Searching for figures that the recipe leaves to the trainer."""
 
 
-class ScriptLevel(StrEnum):
-    """How much a program tells of itself."""
-
-    WATCHED = "L0"
-    """Nothing: its processes and what they print are all that is known."""
-    PROGRESS = "L1"
-    """Rank 0 appends to the progress file."""
-    SESSION = "L2"
-    """It runs in an `oarlock_trainer.session`, with checkpoints and exact resume."""
-
-
 class JoinState(StrEnum):
     """How far one node of several has come in finding the others, as its own agent sees it."""
 
@@ -224,22 +213,6 @@ RETRIED_IN_PLACE: frozenset[Cause] = frozenset({Cause.PROCESS_KILLED, Cause.COLL
 """Causes that the agent of a one-node job answers by starting torchrun again in the same pod."""
 
 
-class Record:
-    """A report as JSON: camelCase keys, unknown keys ignored on reading, absent values left out on writing."""
-
-    def to_wire(self) -> dict[str, Any]:
-        return _camelise(asdict(self))  # type: ignore[call-overload]  # every subclass is a dataclass
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_wire(), separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> Self:
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        values = {_snake(key): value for key, value in wire.items()}
-        return cls(**{key: value for key, value in values.items() if key in known})
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure(Record):
     """The black box: what failed first, where, and what to do."""
@@ -319,18 +292,6 @@ class StalledRank(Record):
     """A `Standing`."""
     where: str = ""
     """The line of code that it is in, as far as known."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScriptActivity(Record):
-    """Signs of life of a program, all processes of node 0 together."""
-
-    cpu_seconds: float = 0.0
-    """Seconds that its processes have computed."""
-    cpu_cores: float | None = None
-    """Cores that they kept busy in the last seconds."""
-    last_output: float | None = None
-    """Seconds since 1970 at which it last printed something."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -432,16 +393,3 @@ class DatasetFacts(Record):
     rejected: int = 0
     first_rejects: list[str] = field(default_factory=list)
     """The first few rejected files, each with its reason."""
-
-
-def _camelise(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {_camel(key): value for key, value in record.items() if value is not None}
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.title() for part in tail)
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

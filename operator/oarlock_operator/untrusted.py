@@ -24,14 +24,13 @@ from oarlock_api.contract import (
     Outcome,
     PodPhase,
     RankStatus,
-    Record,
-    ScriptActivity,
-    ScriptLevel,
     StalledRank,
     Standing,
     TerminationRecord,
     WorkerStatus,
 )
+from oarlock_api.record import Record
+from oarlock_api.script_reports import ScriptActivity, ScriptLevel
 from oarlock_operator.plain_text import clean_text
 from oarlock_operator.policy.times import LATEST_TIME
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from oarlock_api.contract import Failure, Outcome, PodPhase, Record
+from oarlock_api.contract import Failure, Outcome, PodPhase
+from oarlock_api.record import Record
 from oarlock_trainer.agent.procfs import read_age
 from oarlock_trainer.stacks import offer_stacks, stack_path
 from oarlock_trainer.startup import StartupClock

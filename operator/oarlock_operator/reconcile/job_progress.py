@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from oarlock_api.contract import CheckpointFacts, ScriptActivity, TerminationRecord, WorkerStatus
+from oarlock_api.contract import CheckpointFacts, TerminationRecord, WorkerStatus
 from oarlock_api.metrics import METRICS_BY_NAME, show_metric
+from oarlock_api.script_reports import ScriptActivity
 from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, Progress, ScriptStatus
 from oarlock_operator.policy.bounds import clip
 from oarlock_operator.policy.times import format_time, parse_time

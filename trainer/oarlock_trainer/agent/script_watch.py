@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from oarlock_api.contract import PodPhase, ScriptLevel
+from oarlock_api.contract import PodPhase
+from oarlock_api.script_reports import ScriptLevel
 from oarlock_trainer.agent import procfs
 from oarlock_trainer.agent.config import AgentConfig
 from oarlock_trainer.agent.log_tee import LogSink, LogTee, open_log
