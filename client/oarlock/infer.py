@@ -1,4 +1,4 @@
-"""From a folder of images to manifests: what data it is, which model suits it, and for how long to train.
+"""From a folder of images or texts to manifests: what data it is, which model suits it, and for how long to train.
 
 It looks at names, sizes and a few pixels, never at everything; the import does that. What it writes is a manifest like any
 other, with comments, to be kept and changed.
@@ -14,10 +14,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from oarlock.infer_layout import Contents, FoundLayout, find_samples, format_layout, recognise_layout
 from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock_api.v1alpha1.values import OBJECT_NAME_MAX_LENGTH
 from oarlock_trainer.errors import TrainerError
-from oarlock_trainer.importing.folders import scan_folders
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -32,6 +32,9 @@ SPLIT_FOLDERS = {
 _SAMPLED_SIZES, _SAMPLED_PIXELS = 200, 24
 _LARGEST_SIDE = 64
 """Pixels to which larger images are made: what the built-in models are for."""
+_LARGEST_PLACED_SIDE, _SIDE_STEP = 256, 16
+"""The same where every place of an image counts; models halve such images four times."""
+_MODELS = {Contents.MASKS: "unet-small", Contents.BOXES: "centernet-small", Contents.TEXTS: "textcnn"}
 _STEPS_WANTED = 2000
 _FEWEST_EPOCHS, _MOST_EPOCHS = 5, 30
 _BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
@@ -50,13 +53,15 @@ class ImageFolder:
 
     root: Path
     splits: dict[str, str]
-    """Folder of each split below the root; empty if the root holds the classes themselves."""
+    """Folder of each split below the root; empty if the root holds the samples themselves."""
+    layout: FoundLayout
     classes: tuple[str, ...]
+    """Names of the class folders."""
     train_count: int
-    """Images to train on, before any are set aside for validation."""
+    """Samples to train on, before any are set aside for validation."""
     width: int
     height: int
-    """Size at which the images are to be stored."""
+    """Size at which images are to be stored."""
     is_gray: bool
     sizes: str
     """What sizes the files have, for people."""
@@ -73,7 +78,7 @@ class Choices:
 
 
 def observe_folder(root: Path) -> ImageFolder:
-    """Look at a folder of class folders, or of split folders with class folders in them.
+    """Look at a folder of samples, or of split folders with samples in them.
 
     Raises:
         UnsuitableFolderError: says what is wrong and what to do.
@@ -81,23 +86,28 @@ def observe_folder(root: Path) -> ImageFolder:
     splits = _find_splits(root)
     base = root / splits["train"] if splits else root
     try:
-        scan = scan_folders(base)
+        layout = recognise_layout(root, base)
+        found = find_samples(base, layout)
     except TrainerError as error:
         raise UnsuitableFolderError(str(error), remedy=error.remedy) from None
-    sample = [
-        base / path for path in _spread([path for paths in scan.classes.values() for path in paths], _SAMPLED_SIZES)
-    ]
-    sizes, is_gray = _look_at(sample)
-    width, height = _choose_size(sizes)
+    except OSError as error:
+        raise UnsuitableFolderError(f"{base} cannot be read ({error.strerror})", remedy="check its rights") from None
+    if not found.paths:
+        raise UnsuitableFolderError(f"{base / layout.parts[0]} holds no images", remedy="check that they are there")
+    texts = layout.contents is Contents.TEXTS
+    sample = [base / path for path in _spread(found.paths, _SAMPLED_SIZES)]
+    sizes, is_gray = ([], False) if texts else _look_at(sample)
+    width, height = (0, 0) if texts else _choose_size(sizes, placed=bool(layout.parts))
     return ImageFolder(
         root=root.absolute(),
         splits=splits,
-        classes=tuple(scan.classes),
-        train_count=scan.count,
+        layout=layout,
+        classes=found.classes,
+        train_count=len(found.paths),
         width=width,
         height=height,
         is_gray=is_gray,
-        sizes=_describe_sizes(sizes),
+        sizes="" if texts else _describe_sizes(sizes),
     )
 
 
@@ -109,7 +119,7 @@ def choose(folder: ImageFolder) -> Choices:
     side = min(folder.width, folder.height)
     epochs = round(_STEPS_WANTED * batch / samples)
     return Choices(
-        model=_choose_model(side, is_gray=folder.is_gray),
+        model=_MODELS.get(folder.layout.contents) or _choose_model(side, is_gray=folder.is_gray),
         epochs=min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, epochs)),
         batch_size=batch,
         shift=max(1, side // 14),
@@ -186,11 +196,12 @@ def _is_gray(image: "PIL.Image.Image") -> bool:
     return bool(red.tobytes() == green.tobytes() == blue.tobytes())
 
 
-def _choose_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+def _choose_size(sizes: Sequence[tuple[int, int]], *, placed: bool = False) -> tuple[int, int]:
     """Return the size at which to store: the usual one, made smaller if need be with its proportions."""
     width, height = (median(side) for side in zip(*sizes, strict=True))
-    factor = min(1.0, _LARGEST_SIDE / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))
+    factor = min(1.0, (_LARGEST_PLACED_SIDE if placed else _LARGEST_SIDE) / max(width, height))
+    step = _SIDE_STEP if placed else 1
+    return max(step, round(width * factor / step) * step), max(step, round(height * factor / step) * step)
 
 
 def _describe_sizes(sizes: Sequence[tuple[int, int]]) -> str:
@@ -205,18 +216,16 @@ def _describe_sizes(sizes: Sequence[tuple[int, int]]) -> str:
 def format_manifests(folder: ImageFolder, choices: Choices, *, file: Path) -> str:
     """Return the manifests as YAML with comments that teach the fields; `file` is where they will be. Pure."""
     name = file.stem
-    channels = "gray" if folder.is_gray else "rgb"
-    shown = _shorten(", ".join(folder.classes[:8])) + (", …" if len(folder.classes) > 8 else "")  # noqa: PLR2004
     return f"""\
 # Made by `oarlock run` from {_shorten(str(folder.root))}
-# {folder.train_count:,} {"gray" if folder.is_gray else "colour"} images of {folder.sizes} in {len(folder.classes)} classes: {shown}
+# {_describe(folder)}
 # Change what you like and run it again: oarlock run {_shorten(str(file))}
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata:
   name: {name}-images
   annotations:
-    {format_folder_line(folder.root)}   # on a cluster, a claim that holds the images takes its place
+    {format_folder_line(folder.root)}   # on a cluster, a claim that holds the files takes its place
 spec:
   accessModes: [ReadOnlyMany]
   resources: {{requests: {{storage: 1Gi}}}}
@@ -228,26 +237,49 @@ metadata:
 spec:
   source:
     volume: {{claim: {name}-images}}
-  layout:
-    folders: {{}}              # one folder per class
-  split:
+{format_layout(folder.layout)}  split:
 {_format_split(folder)}
-  image:
-    width: {folder.width}
-    height: {folder.height}
-    channels: {channels}
-    resize: squash           # or crop, which keeps proportions and cuts the edges
----
+{_format_samples(folder)}---
 apiVersion: oarlock.dev/v1alpha1
 kind: TrainingJob
 metadata:
-  name: {name}-{choices.model}
+  name: {name}-{choices.model.removesuffix("-small")}
 spec:
   dataset: {{name: {name}}}
   model: {{name: {choices.model}}}
   recipe:
     epochs: {choices.epochs}
     batchSize: {choices.batch_size}
+{_format_augment(folder, choices)}"""
+
+
+def _describe(folder: ImageFolder) -> str:
+    if folder.layout.contents is Contents.TEXTS:
+        what = "texts"
+    else:
+        what = f"{'gray' if folder.is_gray else 'colour'} images of {folder.sizes}"
+    if not folder.classes:
+        return f"{folder.train_count:,} {what}: {folder.layout.contents}"
+    shown = _shorten(", ".join(folder.classes[:8])) + (", …" if len(folder.classes) > 8 else "")  # noqa: PLR2004
+    return f"{folder.train_count:,} {what} in {len(folder.classes)} classes: {shown}"
+
+
+def _format_samples(folder: ImageFolder) -> str:
+    if folder.layout.contents is Contents.TEXTS:
+        return "  text:\n    tokens: words            # or characters\n    maxLength: 256           # of each text\n"
+    return f"""\
+  image:
+    width: {folder.width}
+    height: {folder.height}
+    channels: {"gray" if folder.is_gray else "rgb"}
+    resize: squash           # or crop, which keeps proportions and cuts the edges
+"""
+
+
+def _format_augment(folder: ImageFolder, choices: Choices) -> str:
+    if folder.layout.contents is not Contents.CLASSES:
+        return ""
+    return f"""\
     augment:
       shift: {choices.shift}               # every training image is moved by up to so many pixels
       flip: none             # horizontal, if a mirrored image means the same
@@ -261,7 +293,8 @@ def format_folder_line(root: Path) -> str:
 
 def _format_split(folder: ImageFolder) -> str:
     if not folder.splits:
-        return "    validation: 0.25         # of every class"
+        of = "of every class" if folder.classes else "of all samples"
+        return f"    validation: 0.25         # {of}"
     lines = [f"      {split}: {_quote(name)}" for split, name in folder.splits.items()]
     return "\n".join(["    folders:", *lines])
 

@@ -1,13 +1,17 @@
 """Manifests from folders of images: what is inferred is valid, and says what is wrong with the folder otherwise."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from oarlock.cli.dry_run import resolve_job
 from oarlock.infer import UnsuitableFolderError, choose, derive_name, format_manifests, observe_folder
+from oarlock.local.machine import Machine
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.manifests.reading import read_manifests
 from oarlock.running.inputs import is_image_folder, read_inputs
@@ -84,6 +88,83 @@ def test_manifests_are_valid_whatever_folders_are_called(tmp_path: Path, name: s
 def test_object_is_named_after_the_folder(folder: str, name: str) -> None:
     assert derive_name(Path("/data") / folder) == name
     assert derive_name(Path("/data") / folder, taken=[name]).startswith(f"{name}-")
+
+
+def write_boxes(folder: Path, line: str) -> Path:
+    make_images(folder, "images", size=(300, 200), rgb=True)
+    (folder / "labels").mkdir()
+    for number in range(4):
+        (folder / f"labels/{number}.txt").write_text("" if number == 0 else line)
+    return folder
+
+
+def write_masks(folder: Path) -> Path:
+    (folder / "classes.txt").write_text("0 a\n1 b\n")
+    for split in ("train", "val"):
+        make_images(folder / split, "images", "masks", size=(44, 24))
+    return folder
+
+
+def write_texts(folder: Path) -> Path:
+    for name in ("ham", "spam"):
+        (folder / name).mkdir()
+        for number in range(8):
+            (folder / name / f"{number}.txt").write_text("hello")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("write", "task", "layout", "model", "form"),
+    [
+        (
+            lambda folder: write_boxes(folder, "Car 0 0 0 1 2 3 4\n"),
+            "objectDetection",
+            {"kitti": {"images": "images", "labels": "labels"}},
+            "centernet-small",
+            {"image": {"width": 256, "height": 176, "channels": "rgb", "resize": "squash"}},
+        ),
+        (
+            write_masks,
+            "segmentation",
+            {"pairs": {"images": "images", "masks": "masks", "classMap": "classes.txt"}},
+            "unet-small",
+            {"image": {"width": 48, "height": 32, "channels": "gray", "resize": "squash"}},
+        ),
+        (
+            write_texts,
+            "textClassification",
+            {"folders": {}},
+            "textcnn",
+            {"text": {"tokens": "words", "maxLength": 256}},
+        ),
+    ],
+    ids=["boxes", "masks", "texts"],
+)
+def test_task_and_layout_follow_from_the_names_in_the_folder(
+    tmp_path: Path,
+    *,
+    write: Callable[[Path], Path],
+    task: str,
+    layout: dict[str, Any],
+    model: str,
+    form: dict[str, Any],
+) -> None:
+    folder = observe_folder(write(tmp_path))
+    file = tmp_path / "found.yaml"
+    file.write_text(format_manifests(folder, choose(folder), file=file))
+    _, dataset, job = read_manifests([file])
+    spec = dataset.body["spec"]
+
+    assert (spec["task"], spec["layout"], job.body["spec"]["model"]) == (task, layout, {"name": model})
+    assert {name: spec[name] for name in ("image", "text") if name in spec} == form
+    resolved = resolve_job(job, dataset=dataset.body, machine=Machine(cpus=2, memory=2**33), nodes=None)
+    assert resolved.run["model"]["name"] == model, "the job fits the data before it is imported"
+
+
+def test_folders_called_images_and_labels_are_classes_when_they_hold_no_boxes_of_kitti(tmp_path: Path) -> None:
+    make_images(tmp_path, "images", "labels")
+
+    assert observe_folder(tmp_path).classes == ("images", "labels")
 
 
 def test_folder_is_refused_with_a_remedy_when_it_holds_no_classes(tmp_path: Path) -> None:

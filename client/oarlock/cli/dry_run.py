@@ -21,6 +21,7 @@ _FEW, _MANY = 1_000, 1_000_000
 """Samples of two imagined data sets: what differs between them depends on the data."""
 _SIDE = 64
 _CLASSES = 10
+_LENGTH, _WORDS = 256, 20_000
 _SHOWN = ("model", "recipe", "script", "code", "steps", "stepsPerEpoch", "workers", "checkpoints", "runPolicy")
 _MACHINERY = frozenset(
     {"image", "statusPort", "gpuResource", "created", "size", "storageClass", "accessModes", "retain"}
@@ -47,7 +48,8 @@ def resolve_job(
 
     Args:
         manifest: a valid job.
-        dataset: its Dataset as it is on the local cluster; None, or not Ready: what depends on it stays undecided.
+        dataset: its Dataset as it is on the local cluster or in the manifests; while it is not Ready, what depends on its
+            content stays undecided.
         machine: what there is.
         nodes: pods asked for on the command line.
 
@@ -66,7 +68,9 @@ def resolve_job(
             )
             run = _resolve(manifest, spec, ready, machine)
             return Resolved(name=manifest.name, run=_show(run, spec), changes=fitted.changes)
-        few, many = (_show(_resolve(manifest, spec, _imagine(spec, count), machine), spec) for count in (_FEW, _MANY))
+        few, many = (
+            _show(_resolve(manifest, spec, _imagine(spec, count, dataset), machine), spec) for count in (_FEW, _MANY)
+        )
     except UnresolvableError as error:
         raise ManifestsError(_place(manifest, finding) for finding in error.findings) from None
     return Resolved(
@@ -79,18 +83,27 @@ def _resolve(manifest: Manifest, spec: TrainingJobSpec, dataset: ReadyDataset | 
     return resolve(spec, name=manifest.name, generation=1, dataset=dataset, defaults=defaults)
 
 
-def _imagine(spec: TrainingJobSpec, count: int) -> ReadyDataset | None:
-    """Return a data set that fits every job, with so many samples to train on; None for a job without one."""
+def _imagine(spec: TrainingJobSpec, count: int, dataset: Mapping[str, Any] | None) -> ReadyDataset | None:
+    """Return a data set as the manifest describes it, with so many samples to train on; None for a job without one."""
     if spec.dataset is None:
         return None
     samples = max(count, spec.recipe.batch_size or 1)
+    described = dataset["spec"] if dataset else {}
+    task = Task(described.get("task", Task.IMAGE_CLASSIFICATION))
+    text = task is Task.TEXT_CLASSIFICATION
     status = DatasetStatus(
         version=spec.dataset.version or "0",
         counts={"train": samples, "validation": samples},
         class_count=_CLASSES,
-        sample_shape=[_SIDE, _SIDE, 3],
+        sample_shape=[_LENGTH] if text else _imagine_image(described.get("image") or {}),
+        vocabulary_size=_WORDS if text else None,
     )
-    return ReadyDataset(name=spec.dataset.name, uid="", task=Task.IMAGE_CLASSIFICATION, status=status)
+    return ReadyDataset(name=spec.dataset.name, uid="", task=task, status=status)
+
+
+def _imagine_image(image: Mapping[str, Any]) -> list[int]:
+    channels = 1 if image.get("channels") == "gray" else 3
+    return [image.get("height") or _SIDE, image.get("width") or _SIDE, channels]
 
 
 def _show(run: Run, spec: TrainingJobSpec) -> dict[str, Any]:

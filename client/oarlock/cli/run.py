@@ -184,7 +184,10 @@ def _print_results(request: Request, console: Console, outcomes: list[Outcome]) 
 
 
 def _print_resolved(request: Request, console: Console, manifests: Sequence[Manifest], machine: Machine) -> None:
-    datasets = {
+    described = {
+        (manifest.namespace, manifest.name): manifest.body for manifest in manifests if manifest.kind == "Dataset"
+    }
+    datasets = described | {
         (item["metadata"]["namespace"], item["metadata"]["name"]): item
         for item in list_known(request.runs)
         if item["kind"] == "Dataset"
