@@ -365,6 +365,8 @@ class TerminationRecord(Record):
     failure: dict[str, Any] | None = None
     """A `Failure`."""
     retries: int = 0
+    level: str = ""
+    """Of a script: a `ScriptLevel`."""
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the trainer decided by itself, and why: that it stopped early, say."""

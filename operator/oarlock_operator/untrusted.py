@@ -227,6 +227,7 @@ def _settle_record(record: TerminationRecord) -> TerminationRecord:
         export=_inner_path(record.export),
         dataset=_dataset(record.dataset),
         failure=_failure(record.failure),
+        level=record.level if record.level in set(ScriptLevel) else "",
         warnings=_short(record.warnings),
         notes=_short(record.notes),
     )

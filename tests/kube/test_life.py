@@ -189,3 +189,14 @@ def apply_shapes(scene: Scene) -> None:
     spec = {"source": {"volume": {"claim": "raw"}}, "layout": {"folders": {}}, "storage": storage}
     scene.apply({"apiVersion": "oarlock.dev/v1alpha1", "kind": "Dataset", "metadata": SHAPES, "spec": spec})
     scene.wait_for_phase("Ready", name="shapes", kind="datasets", seconds=TRAINING_SECONDS)
+
+
+def test_program_in_a_config_map_runs_as_it_is_and_its_end_is_told(
+    scene: Scene, operator: OperatorProcess, node: NodeProcess
+) -> None:
+    scene.kubectl("apply", "-k", str(ROOT / "examples" / "torchrun"))
+    status = scene.wait_for_phase("Succeeded", name="straight-line", seconds=TRAINING_SECONDS)
+
+    assert (status["script"]["level"], status["restartCount"], "dataset" in status["run"]) == ("L0", 0, False)
+    printed = next(find_run_folder(scene, "straight-line").glob("logs/*.log")).read_text()
+    assert "step 200: loss" in printed

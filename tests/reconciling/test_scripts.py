@@ -66,11 +66,15 @@ def test_figures_of_a_program_keep_their_own_names_within_bounds() -> None:
 @pytest.mark.parametrize(("step", "said"), [(0, "the program has ended well"), (9, "trained 9 steps")])
 def test_end_says_what_is_known(step: int, said: str) -> None:
     job = train(spec=SCRIPT, dataset=None)
-    record = make_record(steps=0, step=step, export="", metrics={}, checkpoint_latest=None, checkpoint_best=None)
+    record = make_record(
+        steps=0, step=step, level="L0", export="", metrics={}, checkpoint_latest=None, checkpoint_best=None
+    )
     job = replace(job, status=job.status.model_copy(update={"progress": None}), report=None)
     status = status_of(plan(replace(job, pods=(end_pod(job.pods[0], record=record),))))
 
     assert (status.phase, status.message.startswith(said)) == (JobPhase.SUCCEEDED, True)
+    assert status.script is not None
+    assert status.script.to_wire() == {"level": "L0"}
 
 
 @pytest.mark.parametrize(

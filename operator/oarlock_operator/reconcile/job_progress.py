@@ -99,8 +99,12 @@ def _is_script(job: JobView) -> bool:
 
 def build_script(job: JobView) -> ScriptStatus | None:
     """Return what is known of a script's program; what was heard last stays."""
+    record, before = final_record(job), job.status.script
+    if _is_script(job) and record is not None and record.level:
+        # A program may end before it was ever asked.
+        return (before or ScriptStatus()).model_copy(update={"level": record.level})
     if not _is_script(job) or job.report is None or not job.report.level:
-        return job.status.script
+        return before
     activity = ScriptActivity.from_wire(job.report.activity or {})
     return ScriptStatus(
         level=job.report.level,

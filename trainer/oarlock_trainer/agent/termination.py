@@ -40,6 +40,7 @@ def build_termination_record(config: AgentConfig, snapshot: Snapshot, verdict: V
         dataset=progress.record("dataset"),
         failure=clip_failure(verdict.failure) if verdict.failure else None,
         retries=snapshot.retries,
+        level=str(progress.report.get("level") or ""),
         warnings=[_clip(warning, _MAX_WARNING_BYTES) for warning in warnings[-_MAX_WARNINGS:]],
         notes=[_clip(note, _MAX_NOTE_BYTES) for note in progress.notes[-_MAX_WARNINGS:]],
     )
