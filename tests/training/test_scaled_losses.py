@@ -27,6 +27,7 @@ def make_learner(optimizer: type[torch.optim.Optimizer], *, enabled: bool = True
         rate_factor=lambda _: 1.0,
         gradient_clip_norm=1.0,
         compilation="off",
+        first_weights=None,
         average=None,
         judges_average=False,
     )
