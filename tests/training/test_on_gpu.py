@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from exactness.agent_runs import Job, check_completeness, find_differences, make_data, make_run, read_results
+from training.small_runs import read_log
+
+from oarlock_api.v1alpha1.recipe import Tunable
 
 pytestmark = [
     pytest.mark.train,
@@ -47,6 +50,18 @@ def test_a_run_is_bitwise_the_undisturbed_one_when_its_rank_is_killed_on_a_gpu(
         attempt.destroy()
 
     assert find_differences(reference, read_results(killed.run_dir)) == []
+
+
+def test_the_micro_batch_that_fits_and_the_rate_are_found_on_a_gpu(tmp_path: Path) -> None:
+    job = make_job(tmp_path, "run", model="lenet", version=make_data(tmp_path / "data"))
+    recipe = job.run.recipe.model_copy(update={"tune": list(Tunable)})
+    job.run = job.run.model_copy(update={"recipe": recipe})
+
+    finish(job)
+
+    rows, rate = read_log(job.run_dir, "tune")
+    assert rows["message"] == "microBatchSize 32 chosen: the whole share of a process fits"
+    assert rate["message"].startswith("learningRate ")
 
 
 def test_the_rank_record_and_the_log_say_that_it_was_a_gpu(tmp_path: Path) -> None:
