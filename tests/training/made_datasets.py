@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from training.small_runs import make_run
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.dataset import Task, Tokens
 from oarlock_trainer.datasets import StoredDataset, open_dataset, write_dataset
 from oarlock_trainer.datasets.tokens import Tokenizer
-from training.small_runs import make_run
 
 _CLASSES = {
     Task.IMAGE_CLASSIFICATION: ["dark", "bright", "gray"],
