@@ -176,6 +176,23 @@ def logs(
 
 
 @app.command(no_args_is_help=True)
+def model(
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="resnet18, timm:NAME, torchvision:NAME, MODULE:FACTORY.")
+    ],
+    shape: Annotated[
+        str | None, typer.Option("--shape", metavar="HxWxC", help="Form of a sample: 28x28x1, or a number of tokens.")
+    ] = None,
+    outputs: Annotated[int, typer.Option("--outputs", min=1, max=1_000_000, help="Size of the last layer.")] = 10,
+) -> None:
+    """Show the layers of a model with their shapes and parameters: what `recipe.paramGroups` and `initFrom.match` name."""
+    from oarlock.cli.consoles import make_console
+    from oarlock.cli.layers import show_model
+
+    raise typer.Exit(show_model(make_console(), name, shape=shape, outputs=outputs))
+
+
+@app.command(no_args_is_help=True)
 def report(
     name: Annotated[str, typer.Argument(metavar="JOB", help="A TrainingJob, or the folder of one.")],
     *,
