@@ -15,6 +15,7 @@ from oarlock_api.v1alpha1.training_job import ExportFormat
 from oarlock_trainer.batches import StreamedSamples, read_validation
 from oarlock_trainer.export import Origin, export_model
 from oarlock_trainer.export_formats import write_format
+from oarlock_trainer.exported import load_exported
 from oarlock_trainer.models import build_model
 from oarlock_trainer.servable import Servable
 from oarlock_trainer.tasks import build_task
@@ -32,8 +33,8 @@ CASES: dict[str, tuple[Task, str, dict[str, Any]]] = {
 class Trained:
     """An exported model, and what it says of the validation split when it is asked as in training."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        kind, model, recipe = CASES[name]
+    def __init__(self, case: tuple[Task, str, dict[str, Any]], folder: Path) -> None:
+        kind, model, recipe = case
         self.is_boxes = kind is Task.OBJECT_DETECTION
         self.dataset = write_task_dataset(folder / "data", kind)
         run = make_task_run(self.dataset, model=model, recipe=recipe)
@@ -65,7 +66,7 @@ class Trained:
 @pytest.mark.parametrize("name", ["classes", "texts"])
 def test_onnx_runtime_predicts_what_the_model_does(name: str, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime", reason="NOT RUN: no onnxruntime")
-    trained = Trained(name, tmp_path)
+    trained = Trained(CASES[name], tmp_path)
     path = write_format(ExportFormat.ONNX, trained.servable, trained.folder)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -81,7 +82,7 @@ def test_onnx_runtime_predicts_what_the_model_does(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["classes", "images", "boxes"])
 def test_a_reloaded_program_predicts_what_the_model_does(name: str, tmp_path: Path) -> None:
-    trained = Trained(name, tmp_path)
+    trained = Trained(CASES[name], tmp_path)
     path = write_format(ExportFormat.TORCH_EXPORT, trained.servable, trained.folder)
     extra = {"model.json": ""}
     program = torch.export.load(path, extra_files=extra)
@@ -91,3 +92,27 @@ def test_a_reloaded_program_predicts_what_the_model_does(name: str, tmp_path: Pa
 
     trained.check(predicted.numpy())
     assert json.loads(extra["model.json"])["classes"] == trained.dataset.manifest.classes
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "recipe"),
+    [
+        (Task.IMAGE_CLASSIFICATION, "lenet", {"augment": {"crop": 28}, "meanSubtraction": "image"}),
+        (Task.IMAGE_CLASSIFICATION, "lenet", {"augment": {"whitening": True}}),
+        (Task.TEXT_CLASSIFICATION, "textcnn", {}),
+    ],
+    ids=["cropped", "whitened", "texts"],
+)
+def test_a_classifier_loaded_from_its_weights_predicts_what_it_did(
+    kind: Task, model: str, recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    trained = Trained((kind, model, recipe), tmp_path)
+
+    trained.check(load_exported(trained.folder).predict(trained.samples))
+
+
+def test_weights_of_what_is_no_classifier_are_refused_with_the_way_to_use_them(tmp_path: Path) -> None:
+    trained = Trained(CASES["images"], tmp_path)
+
+    with pytest.raises(ValueError, match="torchExport"):
+        load_exported(trained.folder)

@@ -14,21 +14,26 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.recipe import LossName
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.export import DESCRIPTION_NAME, FORMAT_VERSION, WEIGHTS_NAME
 from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.tasks.image_inputs import whiten
+
+_CLASSIFIES = frozenset({Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedModel:
-    """A trained classifier of images."""
+    """A trained classifier of images or texts."""
 
     model: nn.Module
     """In evaluation mode, on the CPU."""
     classes: list[str]
     """Class names, in the order of the outputs."""
-    sample_shape: tuple[int, int, int]
-    """Height, width and channels of its images."""
+    sample_shape: tuple[int, ...]
+    """Height, width and channels of its images; the number of tokens of its texts."""
     description: dict[str, Any]
     """All of model.json: recipe, data set version, the checkpoint it comes from."""
     mean: Tensor
@@ -36,24 +41,37 @@ class ExportedModel:
     deviation: Tensor
     """Divides an image: likewise."""
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the probability of each class, [N, classes], for images uint8 [N, H, W, C].
+    def predict(self, samples: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the probability of each class, [N, classes], for images uint8 [N, H, W, C] or token numbers [N, length].
 
         Raises:
-            ValueError: if the images have another shape or type.
+            ValueError: if the samples have another shape or type.
         """
-        if images.shape[1:] != self.sample_shape or images.dtype != np.uint8:
-            raise ValueError(
-                f"images must be uint8 [N, {', '.join(map(str, self.sample_shape))}], got {images.dtype} {images.shape}"
-            )
-        samples = (torch.from_numpy(images).float() - self.mean) / self.deviation
+        is_text = len(self.sample_shape) == 1
+        fits = samples.dtype.kind in "iu" if is_text else samples.dtype == np.uint8
+        if samples.shape[1:] != self.sample_shape or not fits:
+            form = f"{'numbers' if is_text else 'uint8'} [N, {', '.join(map(str, self.sample_shape))}]"
+            raise ValueError(f"{'texts' if is_text else 'images'} must be {form}, got {samples.dtype} {samples.shape}")
+        inputs = torch.from_numpy(samples.astype(np.int64)) if is_text else self._prepare(torch.from_numpy(samples))
         with torch.inference_mode():
-            probabilities = self.model(samples.permute(0, 3, 1, 2)).softmax(dim=1)
+            probabilities = self.model(inputs).softmax(dim=1)
         return np.asarray(probabilities.numpy(), dtype=np.float32)
 
-    def classify(self, images: NDArray[np.uint8]) -> list[str]:
-        """Return the most probable class of each image, uint8 [N, H, W, C]."""
-        return [self.classes[index] for index in self.predict(images).argmax(axis=1)]
+    def classify(self, samples: NDArray[Any]) -> list[str]:
+        """Return the most probable class of each sample."""
+        return [self.classes[index] for index in self.predict(samples).argmax(axis=1)]
+
+    def _prepare(self, images: Tensor) -> Tensor:
+        steps = self.description["preprocessing"]
+        images, crop = images.float(), steps.get("crop")
+        if crop:
+            images = _cut_centre(images, crop)
+        if steps.get("whiten"):
+            return whiten(images).permute(0, 3, 1, 2)
+        mean = (
+            _cut_centre(self.mean[None], crop)[0] if crop and self.mean.dim() == len(self.sample_shape) else self.mean
+        )
+        return ((images - mean) / self.deviation).permute(0, 3, 1, 2)
 
 
 def load_exported(folder: Path | str) -> ExportedModel:
@@ -61,23 +79,39 @@ def load_exported(folder: Path | str) -> ExportedModel:
 
     Raises:
         FileNotFoundError: if it holds no complete export.
-        ValueError: if a newer version of Oarlock wrote it.
+        ValueError: if a newer version of Oarlock wrote it, or if the model is no classifier.
     """
     folder = Path(folder)
     description = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
     if description["formatVersion"] > FORMAT_VERSION:
         raise ValueError(f"{folder} was written by a newer Oarlock: format {description['formatVersion']}")
-    height, width, channels = description["sampleShape"]
-    form = SampleForm(shape=(height, width, channels))
+    _check_task(folder, description)
+    shape, steps = tuple(description["sampleShape"]), description["preprocessing"]
+    crop = steps.get("crop")
+    form = SampleForm(shape=(crop, crop, shape[2]) if crop else shape, vocabulary=steps.get("vocabulary", 0))
     model = build_model(Model.from_wire(description["model"]), form, len(description["classes"]))
     model.load_state_dict(load_file(folder / WEIGHTS_NAME))
-    subtract, divide = (description["preprocessing"][key] for key in ("subtract", "divide"))
+    subtract, divide = steps.get("subtract", 0.0), steps.get("divide", 1.0)
     mean = np.load(folder / subtract) if isinstance(subtract, str) else np.array(subtract, np.float32)
     return ExportedModel(
         model=model.eval(),
         classes=description["classes"],
-        sample_shape=(height, width, channels),
+        sample_shape=shape,
         description=description,
         mean=torch.from_numpy(mean),
         deviation=torch.tensor(divide),
     )
+
+
+def _check_task(folder: Path, description: dict[str, Any]) -> None:
+    loss = (description.get("recipe") or {}).get("loss") or {}
+    if description["task"] not in _CLASSIFIES or loss.get("name") == LossName.CONTRASTIVE:
+        raise ValueError(
+            f"{folder} holds a model for {description['task']} that predicts no class of a sample:"
+            " export it with checkpoints.export.formats [torchExport] or [onnx], which hold all that its use takes"
+        )
+
+
+def _cut_centre(images: Tensor, side: int) -> Tensor:
+    top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
+    return images[:, top : top + side, left : left + side]
