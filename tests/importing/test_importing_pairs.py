@@ -15,8 +15,11 @@ from oarlock_api.v1alpha1.dataset import DatasetSpec, Resize
 from oarlock_trainer.datasets import StoredDataset, open_dataset
 from oarlock_trainer.errors import DataMissingError, TrainerError
 from oarlock_trainer.importing.class_map import ClassMap, read_class_map
+from oarlock_trainer.importing.forms import MaskForm
 from oarlock_trainer.importing.images import PixelFormat
 from oarlock_trainer.importing.masks import decode_mask
+from oarlock_trainer.importing.samples import PairSamples
+from oarlock_trainer.importing.shard_tasks import ShardTask, run_shard_task
 from oarlock_trainer.importing.source_files import UnreadableSampleError
 
 GRAY = PixelFormat(height=8, width=8, channels=1)
@@ -203,3 +206,24 @@ def test_missing_folders_are_named(tmp_path: Path, removed: str, message: str) -
 
     with pytest.raises(DataMissingError, match=message):
         import_pairs(source, tmp_path / "data")
+
+
+def test_finished_shard_is_taken_unless_a_mask_has_changed(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "raw", each=6)
+    paths = [f"images/{index:02d}.jpg" for index in (0, 2, 4)]
+    masks = [f"masks/{index:02d}.png" for index in (0, 2, 4)]
+    task = ShardTask(
+        split="train",
+        index=0,
+        samples=PairSamples(root=source, paths=paths, partners=masks),
+        labels=np.zeros(3, dtype=np.int32),
+        form=MaskForm(pixels=GRAY, class_map=ClassMap()),
+        folder=tmp_path,
+    )
+    first = run_shard_task(task, lambda _: None)
+    second = run_shard_task(task, lambda _: None)
+    (source / masks[1]).write_bytes(encode(make_mask(77)))
+    third = run_shard_task(task, lambda _: None)
+
+    assert (first.reused, second.reused, third.reused) == (False, True, False)
+    assert first.class_counts == second.class_counts != third.class_counts
