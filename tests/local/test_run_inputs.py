@@ -20,8 +20,8 @@ def dataset(name: str, source: str = "package: {name: x, version: '1', path: y.c
     return f"---\n{API}\nkind: Dataset\nmetadata: {{name: {name}}}\nspec: {{source: {{{source}}}, layout: {{csv: {{}}}}}}\n"
 
 
-def job(name: str, data: str) -> str:
-    return f"---\n{API}\nkind: TrainingJob\nmetadata: {{name: {name}}}\nspec: {{dataset: {{name: {data}}}, model: {{name: mlp}}}}\n"
+def job(name: str, data: str, model: str = "name: mlp") -> str:
+    return f"---\n{API}\nkind: TrainingJob\nmetadata: {{name: {name}}}\nspec: {{dataset: {{name: {data}}}, model: {{{model}}}}}\n"
 
 
 def read(folder: Path, *texts: str, claims: tuple[str, ...] = ()) -> list[str]:
@@ -37,6 +37,17 @@ def test_each_job_follows_its_data_when_manifests_are_mixed(tmp_path: Path) -> N
     )
 
     assert names == ["d2", "j2", "d1", "j1", "k1", "d3"]
+
+
+def test_a_job_follows_the_one_whose_weights_it_begins_with(tmp_path: Path) -> None:
+    def begin_with(other: str) -> str:
+        return f"name: mlp, initFrom: {{job: {other}}}"
+
+    assert read(tmp_path, job("b", "d", begin_with("a")), dataset("d"), job("a", "d")) == ["d", "a", "b"]
+    circle = [job("b", "d", begin_with("a")), dataset("d"), job("a", "d", begin_with("b"))]
+    assert sorted(read(tmp_path, *circle)) == ["a", "b", "d"]
+    with pytest.raises(ManifestsError, match=r"spec\.model\.initFrom\.job must name a TrainingJob .* got nobody"):
+        read(tmp_path, job("b", "d", begin_with("nobody")), dataset("d"))
 
 
 def test_files_beside_a_kustomization_become_a_config_map_before_the_job_that_needs_it(tmp_path: Path) -> None:
