@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,7 @@ def test_rank_that_is_gone_before_it_is_seen_is_told_of_by_torchrun(code: int, c
     assert failure is not None
     assert (failure.cause, failure.rank, failure.signal) == (cause, 3, signal_number)
     assert "--lr" in failure.detail
+    if signal_number:
+        out_of_memory = decide_verdict(replace(evidence, oom_kills=1)).failure
+        assert out_of_memory is not None
+        assert (out_of_memory.cause, "recipe" in out_of_memory.remedy) == ("OutOfMemory", False)

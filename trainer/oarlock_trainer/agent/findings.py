@@ -12,6 +12,7 @@ from oarlock_trainer.agent.tracebacks import ChildFailure, find_child_failure, f
 from oarlock_trainer.error_texts import explain_text
 from oarlock_trainer.rank_record import RankReading
 
+PROGRAM_MEMORY_REMEDY = "raise workers.resources.memory, or have the program hold less at once"
 MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers"
 _LOG_REMEDY = "read the log of this attempt on the checkpoint volume; its end is in the detail"
 _PROGRAM_REMEDY = "mend the program: where it failed is in the detail, all that it printed in the log of this attempt"

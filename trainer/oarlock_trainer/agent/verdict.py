@@ -101,7 +101,7 @@ def _blame_memory(failure: Failure, evidence: Evidence) -> Failure:
         failure,
         cause=Cause.OUT_OF_MEMORY,
         message=f"The kernel's OOM killer ended {evidence.oom_kills} process(es) of this pod. {failure.message}",
-        remedy=findings.MEMORY_REMEDY,
+        remedy=findings.PROGRAM_MEMORY_REMEDY if evidence.is_script else findings.MEMORY_REMEDY,
     )
 
 
