@@ -61,7 +61,7 @@ def load_first_weights(network: nn.Module, model: Model, place: Path | None, *, 
         DataMissingError: if there are none at `place`.
     """
     library = model.torchvision or model.timm
-    pretrained = library.weights if library else None
+    pretrained = (library.weights or None) if library else None
     if pretrained is None and model.init_from is None:
         return None
     if place is None:
