@@ -21,7 +21,7 @@ def count_validation(
     name = str(rule.metric)
     value, best = metrics[name], counters.get(_BEST)
     if math.isfinite(value) and (best is None or is_better(name, value, best)):
-        counters |= {_BEST: value, _BEST_STEP: step, _SINCE: 0}
+        counters.update({_BEST: value, _BEST_STEP: step, _SINCE: 0})
     else:
         counters[_SINCE] = counters.get(_SINCE, 0) + 1
 
