@@ -16,9 +16,7 @@ from oarlock_trainer.agent.stopping import StopRequest
 from oarlock_trainer.agent.verdict import decide_verdict
 from oarlock_trainer.rank_record import RankReading
 
-_PREPARING = frozenset(
-    {PodPhase.STARTING, PodPhase.RENDEZVOUS, PodPhase.LOADING, PodPhase.COMPILING, PodPhase.TUNING}
-)
+_PREPARING = frozenset({PodPhase.STARTING, PodPhase.RENDEZVOUS, PodPhase.LOADING, PodPhase.COMPILING, PodPhase.TUNING})
 
 
 class Supervisor:
