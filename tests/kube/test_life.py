@@ -113,7 +113,7 @@ def assert_shown(table: str, status: Object) -> None:
     """See that both tables have the columns that a person looks for, and the values of this job."""
     datasets, jobs = (part.splitlines() for part in table.strip().split("\n\n"))
     assert {"PHASE", "PROGRESS", "SAMPLES", "AGE"} <= set(datasets[0].split())
-    assert {"PHASE", "PROGRESS", "ACCURACY", "AGE"} <= set(jobs[0].split())
+    assert {"PHASE", "PROGRESS", "METRIC", "AGE"} <= set(jobs[0].split())
     metric = status["progress"]["metric"]
     assert re.search(rf"Succeeded +\w+ +100 .* {re.escape(metric)} +0 +[\dms]+$", jobs[1]), table
 

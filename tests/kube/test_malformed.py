@@ -75,13 +75,13 @@ MALFORMED = [
     Case(kind="TrainingJob", name="large", spec=job(**with_variables(100, 4096)), path="metadata.annotations"),
     Case(kind="TrainingJob", name="null", spec=job(recipe={"epochs": None, "optimizer": [{}]}), path="spec.recipe"),
     Case(kind="TrainingJob", name="list", spec=[job()], path="spec"),  # type: ignore[arg-type]  # a wrong type is the point
-    Case(kind="Dataset", name="segmented", spec={**DATASET, "task": "segmentation"}, path="spec.task"),
+    Case(kind="Dataset", name="rows", spec={**DATASET, "task": "tabular"}, path="spec.task"),
     Case(kind="Dataset", name="text", spec="raw-photos", path="spec"),  # type: ignore[arg-type]  # likewise
 ]
 
 WAITING = {
     "no-dataset": (job(dataset={"name": "nowhere"}), "no Dataset nowhere in this namespace. Apply it"),
-    "bad-dataset": (job(dataset={"name": "segmented"}), "Dataset segmented is Invalid: spec.task is not supported yet"),
+    "bad-dataset": (job(dataset={"name": "rows"}), "Dataset rows is Invalid: spec.task is not supported yet"),
 }
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oarlock_api.v1alpha1.recipe import Augment, Flip
-from oarlock_trainer.augment import Draws
+from oarlock_trainer.augmentation import Draws
 from oarlock_trainer.order import Order, permute_epoch, rows_of_rank
 from oarlock_trainer.randomness import Purpose, bits_to_integers, draw_bits, process_seed
 

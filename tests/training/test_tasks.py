@@ -264,5 +264,5 @@ def test_samples_are_rows_that_can_be_cut() -> None:
 
     parts = list(batch.split(2))
 
-    assert [len(part.rows) for part, _ in parts] == [2, 1]
+    assert [len(part.rows) for part, _ in parts] == [1, 2]
     assert [is_last for _, is_last in parts] == [False, True]
