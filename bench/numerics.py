@@ -2,7 +2,7 @@
 
 Each example is prepared by its own `prepare.py` where it has one, from data that a package ships, and trained with its manifests as
 they are. The table gives the metric of the best checkpoint, the target, and the minutes that training took on this machine.
-Exit code 1 if a target is missed.
+Exit code 1 if a target is missed, or reached too late.
 """
 
 import argparse
@@ -52,6 +52,10 @@ class Reached:
     def is_enough(self) -> bool:
         return self.value is not None and self.value >= self.target.least
 
+    @property
+    def is_in_time(self) -> bool:
+        return self.minutes <= self.target.minutes
+
 
 def prepare(example: str) -> None:
     """Make the example's data, which it keeps for the next time."""
@@ -84,7 +88,7 @@ def print_table(reached: list[Reached]) -> None:
     for row in reached:
         target, value = row.target, "none" if row.value is None else f"{row.value:.2%}"
         mark = "" if row.is_enough else "   MISSED"
-        late = "   late" if row.minutes > target.minutes else ""
+        late = "" if row.is_in_time else "   LATE"
         print(
             f"{target.example:<18}{target.describe:<32}{target.metric:<10}{value:>9}{target.least:>9.0%}"
             f"{row.minutes:>9.1f}{target.minutes:>7.0f}{mark}{late}"
@@ -96,6 +100,7 @@ def main() -> int:
     names = [target.example for target in TARGETS]
     parser.add_argument("examples", nargs="*", metavar="EXAMPLE", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--runs", type=Path, help="keep data sets and models in this folder; else a temporary one")
+    parser.add_argument("--any-time", action="store_true", help="the machine has other things to do: only values count")
     options = parser.parse_args()
     unknown = set(options.examples) - set(names)
     if unknown:
@@ -108,7 +113,8 @@ def main() -> int:
             prepare(target.example)
             reached.append(train(target, runs))
     print_table(reached)
-    return 0 if all(row.is_enough for row in reached) else 1
+    in_time = options.any_time or all(row.is_in_time for row in reached)
+    return 0 if in_time and all(row.is_enough for row in reached) else 1
 
 
 if __name__ == "__main__":

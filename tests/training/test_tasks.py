@@ -150,6 +150,23 @@ def test_overlap_is_counted_by_class_when_one_is_mistaken_for_the_background(tmp
     assert figures["iou"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
 
 
+def test_pixels_that_are_ignored_are_neither_right_nor_wrong_while_training(tmp_path: Path) -> None:
+    made = Made(tmp_path, "pixels")
+    truth = torch.tensor([[[0, 1, 255, 255]], [[255, 255, 255, 255]]], dtype=torch.uint8)
+    outputs = torch.nn.functional.one_hot(torch.tensor([[[0, 2, 1, 1]], [[0, 0, 0, 0]]]), 3).permute(0, 3, 1, 2).float()
+
+    figures = made.task.measure_training(torch.tensor(1.0), outputs, truth)
+
+    assert figures.tolist() == [1.0, 0.5 + 1.0]
+
+
+def test_a_broken_image_has_no_ratio_of_signal_to_noise(tmp_path: Path) -> None:
+    task = Made(tmp_path, "images").task
+
+    assert np.isnan(task.summarise(np.array([np.nan] * 3), 4)["peakSignalToNoise"])
+    assert task.summarise(np.zeros(3), 4)["peakSignalToNoise"] == 100
+
+
 def test_true_boxes_are_read_back_when_outputs_are_the_targets(tmp_path: Path) -> None:
     made = Made(tmp_path, "boxes")
     boxes = made.validation.take(np.arange(12)).targets

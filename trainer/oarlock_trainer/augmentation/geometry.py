@@ -13,12 +13,6 @@ from torch.nn import functional
 from oarlock_api.v1alpha1.recipe import Augment, Flip, QuadRotation
 from oarlock_trainer.augmentation.draws import Drawn
 
-_QUARTERS = {
-    QuadRotation.TURN_90: (0, 1, 3),
-    QuadRotation.TURN_180: (0, 2),
-    QuadRotation.ALL: (0, 1, 2, 3),
-}
-
 
 def move_whole_pixels(augment: Augment, images: Tensor, drawn: Drawn, *, fill: int = 0) -> Tensor:
     """Mirror, shift, crop and turn by quarters, in this order; what a shift uncovers becomes `fill`.
@@ -39,8 +33,13 @@ def move_whole_pixels(augment: Augment, images: Tensor, drawn: Drawn, *, fill: i
 
 def draw_quarters(augment: Augment, drawn: Drawn) -> Tensor:
     """Return int64 [N]: counter-clockwise quarter turns of each image."""
-    choices = torch.tensor(_QUARTERS[augment.quad_rotation], device=drawn["quarters"].device)
-    return choices[(drawn["quarters"] * len(choices)).to(torch.int64)]
+    # Arithmetic instead of a table: a table would be copied to the GPU at every step, and the host would wait for it.
+    if augment.quad_rotation is QuadRotation.TURN_180:
+        return 2 * (drawn["quarters"] * 2).to(torch.int64)
+    if augment.quad_rotation is QuadRotation.ALL:
+        return (drawn["quarters"] * 4).to(torch.int64)
+    third = (drawn["quarters"] * 3).to(torch.int64)
+    return third + (third == 2)  # noqa: PLR2004  # 0, 1 or 3 quarters
 
 
 def draw_window(augment: Augment, drawn: Drawn, height: int, width: int) -> tuple[Tensor, Tensor, int, int]:
@@ -121,12 +120,13 @@ def resample(images: Tensor, matrices: Tensor, offsets: Tensor | None = None, *,
     square. `offsets` [N, 2], right and down in pixels, are where the centre comes from.
     """
     height, width = images.shape[1:3]
-    sides = torch.tensor((width, height), dtype=torch.float32, device=images.device)
-    scaled = matrices * sides[None, None, :] / sides[None, :, None]
-    shift = torch.zeros_like(matrices[:, :, :1]) if offsets is None else (2 * offsets / sides).unsqueeze(2)
-    grid = functional.affine_grid(
-        torch.cat((scaled, shift), dim=2), [len(images), 1, height, width], align_corners=False
+    (across, sheared), (tilted, down) = (row.unbind(dim=1) for row in matrices.unbind(dim=1))
+    right, below = (torch.zeros_like(across),) * 2 if offsets is None else offsets.unbind(dim=1)
+    rows = (
+        torch.stack((across, sheared * (height / width), right * (2 / width)), dim=1),
+        torch.stack((tilted * (width / height), down, below * (2 / height)), dim=1),
     )
+    grid = functional.affine_grid(torch.stack(rows, dim=1), [len(images), 1, height, width], align_corners=False)
     moved = functional.grid_sample(
         images.permute(0, 3, 1, 2), grid, mode="nearest" if nearest else "bilinear", align_corners=False
     )

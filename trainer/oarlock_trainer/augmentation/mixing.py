@@ -48,7 +48,7 @@ def _is_cut(augment: Augment, drawn: Drawn) -> Tensor:
 def _draw_shares(alpha: float, drawn: Drawn) -> Tensor:
     if not alpha:
         return torch.ones_like(drawn["share"])
-    quantiles = torch.from_numpy(compute_beta_quantiles(alpha)).to(drawn["share"].device)
+    quantiles = _keep_quantiles(alpha, drawn["share"].device)
     return quantiles[(drawn["share"] * len(quantiles)).to(torch.int64)]
 
 
@@ -66,6 +66,11 @@ def _draw_boxes(own: Tensor, drawn: Drawn, height: int, width: int) -> Tensor:
 
 
 @lru_cache(maxsize=8)
+def _keep_quantiles(alpha: float, device: torch.device) -> Tensor:
+    """Keep them on the device: a copy at every step would make the host wait."""
+    return torch.from_numpy(compute_beta_quantiles(alpha)).to(device)
+
+
 def compute_beta_quantiles(alpha: float) -> NDArray[np.float32]:
     """Return the quantiles of Beta(alpha, alpha) at the middles of equal parts.
 

@@ -63,7 +63,8 @@ def _brighten(images: Tensor, strength: float, sign: Tensor) -> Tensor:
 def _saturate(images: Tensor, strength: float, sign: Tensor) -> Tensor:
     if images.shape[3] != len(_LUMA):
         return images
-    gray = (images * torch.tensor(_LUMA, device=images.device)).sum(dim=3, keepdim=True)
+    channels = zip(images.unbind(dim=3), _LUMA, strict=True)
+    gray = torch.stack([channel * share for channel, share in channels]).sum(dim=0).unsqueeze(3)
     return _blend(gray, images, _factor(strength, sign))
 
 

@@ -74,7 +74,10 @@ class ImageToImage:
 
     def summarise(self, tallies: NDArray[np.float64], samples: int) -> dict[str, float]:
         loss, absolute, squared = (float(value) / samples for value in tallies)
-        decibels = min(_MOST_DECIBELS, -10 * math.log10(squared)) if squared > 0 else _MOST_DECIBELS
+        # An error that is not a number has no ratio: the better of two must never be the one that is broken.
+        decibels = math.nan if math.isnan(squared) else _MOST_DECIBELS
+        if squared > 0:
+            decibels = min(_MOST_DECIBELS, -10 * math.log10(squared))
         return {"loss": loss, "meanAbsoluteError": absolute, "peakSignalToNoise": decibels}
 
     def tabulate(self, tallies: NDArray[np.float64]) -> Tables:

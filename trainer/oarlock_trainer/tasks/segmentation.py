@@ -92,8 +92,11 @@ class Segmentation:
         return losses.view(len(targets), -1).mean(dim=1)
 
     def measure_training(self, loss: Tensor, outputs: Outputs, targets: Tensor) -> Tensor:
-        right = (main_output(outputs).argmax(dim=1) == targets).sum(dtype=loss.dtype)
-        return torch.stack((loss, right / (targets.shape[1] * targets.shape[2])))
+        """The share of right pixels is that of each image's known pixels; an image without any counts as right."""
+        right = (main_output(outputs).argmax(dim=1) == targets).flatten(1).sum(dim=1)
+        known = (targets != IGNORED_PIXEL).flatten(1).sum(dim=1)
+        shares = torch.where(known > 0, right / known.clamp(min=1), 1.0)
+        return torch.stack((loss, shares.sum(dtype=loss.dtype)))
 
     def tally(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of validation is the plain cross-entropy, so that runs with different losses compare."""
