@@ -7,7 +7,11 @@ import torch
 from exactness.agent_runs import Job, check_completeness, find_differences, make_data, make_run, read_results
 from training.small_runs import read_log
 
-from oarlock_api.v1alpha1.recipe import Tunable
+from oarlock_api.v1alpha1.recipe import Augment, ColorShift, Flip, QuadRotation, RandAugment, Tunable
+from oarlock_trainer.augmentation import Draws, apply_augmentation
+from oarlock_trainer.augmentation.draws import Drawn
+from oarlock_trainer.augmentation.mixing import mix_images
+from oarlock_trainer.batches import place
 
 pytestmark = [
     pytest.mark.train,
@@ -70,3 +74,32 @@ def test_the_rank_record_and_the_log_say_that_it_was_a_gpu(tmp_path: Path) -> No
     finish(job)
 
     assert "cuda" in (job.run_dir / "log.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        Augment(shift=2, flip=Flip.BOTH, crop=24, quad_rotation=QuadRotation.ALL),
+        Augment(rotation=20, rescale=0.1, noise=0.1, contrast=0.2, color=ColorShift()),
+        Augment(rand_augment=RandAugment(operations=3), mixup=0.2, cutmix=1.0),
+    ],
+    ids=["whole pixels", "values", "mixed"],
+)
+def test_the_host_waits_for_no_step_of_the_augmentation_on_a_gpu(augment: Augment) -> None:
+    device = torch.device("cuda")
+    draws = Draws(augment, seed=0, samples=16)
+    images = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8, device=device)
+
+    def change(step: int) -> None:
+        on_device = place(draws.of_step(step), device)
+        changed = apply_augmentation(augment, images, on_device).float()
+        if augment.mixup:
+            mix_images(augment, changed, changed.flip(0), Drawn(augment, on_device))
+
+    change(0)  # what is kept on the device is copied once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(1, 5):
+            change(step)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
