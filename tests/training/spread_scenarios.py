@@ -1,15 +1,19 @@
 """What ranks do together in tests of models that are spread over them; importable, so that forked ranks can call it."""
 
+import copy
 import os
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torchvision_operators import install
 from training.narrow_models import narrow_model
 
+from oarlock_api.v1alpha1.training_job import LibraryModel, Model
 from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.distributed import Processes
+from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.sharding import make_whole, shard_model
 
 KINDS = ("resnet18", "googlenet", "siamese", "unet-small", "centernet-small", "lstm", "transformer")
@@ -39,6 +43,22 @@ def learn_normed() -> dict[str, list[Any]]:
             dist.all_reduce(results[name])
     dist.destroy_process_group()
     return {name: value.tolist() for name, value in results.items()}
+
+
+def run_activated_norms() -> dict[str, bool]:
+    """Say whether a model of timm does the same before and after its norms are synchronised; both ranks hold the same rows."""
+    processes = _join()
+    install()
+    torch.manual_seed(0)
+    model = build_model(Model(timm=LibraryModel(name="test_efficientnet")), SampleForm(shape=(32, 32, 3)), 2)
+    images = torch.randn(4, 3, 32, 32)
+    twin = synchronize_batch_norms(copy.deepcopy(model), processes)
+    same = {"train": torch.allclose(model(images), twin(images), atol=1e-4)}
+    twin.load_state_dict(model.state_dict())
+    same["eval"] = torch.allclose(model.eval()(images), twin.eval()(images), atol=1e-5)
+    same["another"] = type(twin.bn2) is not type(model.bn2)
+    dist.destroy_process_group()
+    return same
 
 
 def _join() -> Processes:

@@ -7,9 +7,18 @@ import torch
 from torch import Tensor, nn
 from training.forked_ranks import run_ranks
 from training.narrow_models import narrow_model
-from training.spread_scenarios import learn, learn_normed, make_normed_model, make_rows, shard_built_in_models
+from training.spread_scenarios import (
+    learn,
+    learn_normed,
+    make_normed_model,
+    make_rows,
+    run_activated_norms,
+    shard_built_in_models,
+)
 
+from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.blocks import find_blocks, recompute_blocks
+from oarlock_trainer.distributed import Processes
 from oarlock_trainer.errors import ConfigError
 
 
@@ -108,3 +117,17 @@ def test_batch_norms_of_two_processes_count_as_one_when_they_are_synchronised() 
         assert results.keys() == whole.keys()
         for name, value in whole.items():
             torch.testing.assert_close(torch.tensor(results[name]), value, rtol=1e-3, atol=1e-4)
+
+
+def test_norms_of_timm_keep_their_activations_when_they_are_synchronised() -> None:
+    assert run_ranks(2, run_activated_norms) == [{"train": True, "eval": True, "another": True}] * 2
+
+
+def test_a_batch_norm_with_a_forward_pass_of_its_own_is_refused_by_name() -> None:
+    class Halved(nn.BatchNorm2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  # torch's own name
+            return super().forward(input) / 2
+
+    processes = Processes(rank=0, count=2, device=torch.device("cpu"), control=None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"batch norm 0 of the model is a .*Halved"):
+        synchronize_batch_norms(nn.Sequential(Halved(2)), processes)

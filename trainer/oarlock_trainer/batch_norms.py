@@ -1,9 +1,11 @@
 """Batch normalisation over the whole global batch instead of each process's own rows.
 
 torch's own form computes on GPUs alone. The one here is for the CPU: the same mathematics out of plain operations, so that a
-run may be tried out, and resumed, where there is no GPU.
+run may be tried out, and resumed, where there is no GPU. A batch norm that does more than torch's is never replaced by one that
+does less: timm's, which end with an activation, keep it, and others are refused.
 """
 
+import sys
 from typing import Any, cast
 
 import torch
@@ -12,19 +14,47 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from oarlock_trainer.distributed import Processes
+from oarlock_trainer.errors import ConfigError
 
 
 def synchronize_batch_norms(model: nn.Module, processes: Processes) -> nn.Module:
-    """Return the model with batch norms that share their statistics among all processes; names stay what they are."""
+    """Return the model with batch norms that share their statistics among all processes; names stay what they are.
+
+    Raises:
+        ConfigError: if a batch norm computes what is known neither of torch nor of timm.
+    """
     if processes.count == 1:
         return model
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+    kinds = {name: _choose_kind(name, module) for name, module in norms.items()}
     if processes.device.type == "cuda":
-        return cast("nn.Module", nn.SyncBatchNorm.convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            # Only what the class does changes, not what the object holds: parameters, buffers and settings stay in place.
-            module.__class__ = _SynchronizedBatchNorm
+        with_activations = _SynchronizedNormWithActivation in kinds.values()
+        convert = _timm_norms().convert_sync_batchnorm if with_activations else nn.SyncBatchNorm.convert_sync_batchnorm
+        return cast("nn.Module", convert(model))
+    for name, module in norms.items():
+        # Only what the class does changes, not what the object holds: parameters, buffers and settings stay in place.
+        module.__class__ = kinds[name]
     return model
+
+
+def _choose_kind(name: str, norm: _BatchNorm) -> type[_BatchNorm]:
+    """Return what does the same as `norm` over all processes: its forward pass says what it does, not its ancestors."""
+    forward = type(norm).forward
+    if forward in {_BatchNorm.forward, nn.SyncBatchNorm.forward}:
+        return _SynchronizedBatchNorm
+    timm = _timm_norms()
+    if timm is not None and forward in {timm.BatchNormAct2d.forward, timm.SyncBatchNormAct.forward}:
+        return _SynchronizedNormWithActivation
+    raise ConfigError(
+        f"recipe.batchNorm: synchronized: the batch norm {name} of the model is a {type(norm).__qualname__}, whose forward pass is"
+        " its own and would be lost",
+        remedy="use torch.nn.BatchNorm1d, 2d or 3d with what else it does beside it, or set recipe.batchNorm to local",
+    )
+
+
+def _timm_norms() -> Any:
+    """Return timm's module of norms, or None: a model that has one of them has imported it."""
+    return sys.modules.get("timm.layers.norm_act")
 
 
 class _SynchronizedBatchNorm(_BatchNorm):
@@ -57,6 +87,14 @@ class _SynchronizedBatchNorm(_BatchNorm):
         weight: Any = 1.0 / count.float() if self.momentum is None else self.momentum
         cast("Tensor", self.running_mean).lerp_(mean, weight)
         cast("Tensor", self.running_var).lerp_(variance * (total / (total - 1).clamp(min=1)), weight)
+
+
+class _SynchronizedNormWithActivation(_SynchronizedBatchNorm):
+    """Likewise for timm's batch norms, which drop and activate what they have normalised."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        drop, act = cast("nn.Module", self.drop), cast("nn.Module", self.act)
+        return cast("Tensor", act(drop(super().forward(values))))
 
 
 def _share_moments(values: Tensor, over: list[int], count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
