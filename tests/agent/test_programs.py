@@ -141,6 +141,28 @@ def test_program_that_is_asked_to_stop_is_suspended_whatever_its_exit_code(start
     assert "OARLOCK_CHECKPOINT_DIR" in pod.record().warnings[-1]
 
 
+def test_program_below_a_shell_has_its_grace_period_to_save(tmp_path: Path, start_pod: Callable[..., Pod]) -> None:
+    program = tmp_path / "saves.py"
+    program.write_text(
+        _PATIENT + "import signal, sys\n"
+        "def save(*_):\n"
+        "    time.sleep(1.5)\n"  # longer than torchrun takes to see that the shell has ended, and to end
+        "    (folder / 'saved').write_text('1')\n"
+        "    sys.exit(0)\n"
+        "signal.signal(15, save)\ntell(step=1)\nwait()"
+    )
+    shell = tmp_path / "run.sh"
+    shell.write_text(f"#!/bin/sh\n{sys.executable} {program}\necho done\n")
+    shell.chmod(0o755)
+    pod = start_pod("program", RUN=json.dumps({"command": [str(shell)]}), PROCESSES_PER_NODE="1")
+    pod.wait_for(lambda status: status["level"] == "L1")
+    pod.agent.send_signal(signal.SIGTERM)
+
+    assert (pod.wait(), pod.record().outcome) == (75, "Suspended")
+    assert (Path(pod.environment["OARLOCK_RUN_DIR"]) / "program" / "saved").read_text() == "1"
+    assert pod.survivors() == []
+
+
 @pytest.mark.parametrize(
     ("command", "code", "told"),
     [

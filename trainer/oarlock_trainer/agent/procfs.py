@@ -72,12 +72,21 @@ def read_environment(pid: int) -> dict[str, str] | None:
 
 def catches_signal(pid: int, number: int) -> bool:
     """Say whether a process has a handler for a signal: without one, most signals end it."""
+    return number in _read_signals(pid, "SigCgt:")
+
+
+def takes_signal(pid: int, number: int) -> bool:
+    """Say whether a process waits for a signal, by a handler or, as small init programs do, by blocking it."""
+    return number in _read_signals(pid, "SigCgt:", "SigBlk:")
+
+
+def _read_signals(pid: int, *names: str) -> set[int]:
     try:
-        status = (_PROC / str(pid) / "status").read_text(errors="replace")
+        lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
     except OSError:
-        return False
-    caught = next((line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) >> (number - 1) & 1)
+        return set()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(names)]
+    return {bit + 1 for mask in masks for bit in range(mask.bit_length()) if mask >> bit & 1}
 
 
 def list_children(parent: int) -> list[int]:

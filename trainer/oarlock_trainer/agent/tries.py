@@ -24,6 +24,7 @@ from oarlock_trainer.agent.log_tee import LogTee
 from oarlock_trainer.agent.out_of_memory import count_oom_kills
 from oarlock_trainer.agent.process_tree import ProcessEnd, kill_tree, reap, send_signal, start
 from oarlock_trainer.agent.program import prepare_program
+from oarlock_trainer.agent.program_stop import ProgramStop
 from oarlock_trainer.agent.rank_processes import RankProcesses
 from oarlock_trainer.agent.rendezvous import JoinWatch
 from oarlock_trainer.agent.script_watch import ScriptWatch
@@ -95,6 +96,7 @@ class Try:
         self._launcher = 0
         self._launcher_end: ProcessEnd | None = None
         self._asked_to_stop: set[int] = set()
+        self._program_stop = ProgramStop()
         self._first_seen: dict[str, float] = {}
         self._hang: Hang | None = None
         self._looked_at_stalls = 0.0
@@ -200,24 +202,36 @@ class Try:
     def _forward_stop(self) -> None:
         if not self._stop.requested:
             return
+        if self._script:
+            self._program_stop.look(self._ranks.pids.values(), launcher=self._launcher)
+            return
         new = set(self._ranks.alive) - self._asked_to_stop
         self._ranks.signal(signal.SIGTERM, local_ranks=new)
         self._asked_to_stop |= new
 
     def _find_ending(self, *, now: float) -> _Ending | None:
+        end_of_stop = self._find_end_of_stop(now=now)
+        if self._script and self._stop.requested:
+            return end_of_stop
         if self._launcher_end is not None or (self._ranks.all_ended and self._config.nodes == 1):
             return _Ending.ENDED
-        if self._stop.requested_at is not None:
-            if not self._ranks.alive:
-                return _Ending.STOPPED
-            if now - self._stop.requested_at >= self._config.grace_period - self._config.stop_margin:
-                return _Ending.GRACE_EXPIRED
+        if end_of_stop:
+            return end_of_stop
         if self._is_past("died", _PEER_LINGER_SECONDS, now) or self._is_past("reported", _REPORT_LINGER_SECONDS, now):
             return _Ending.RANK_FAILED
         if self._is_past("finished", _FINISH_LINGER_SECONDS, now):
             return _Ending.ENDED
         self._hang = None if self._stop.requested else self._find_hang(now=now)
         return _Ending.HUNG if self._hang else None
+
+    def _find_end_of_stop(self, *, now: float) -> _Ending | None:
+        """Say whether a stop is done. A program has its whole grace period: a shell or torchrun may end before it has saved."""
+        if self._stop.requested_at is None:
+            return None
+        if self._program_stop.alive == set() if self._script else not self._ranks.alive:
+            return _Ending.STOPPED
+        is_over = now - self._stop.requested_at >= self._config.grace_period - self._config.stop_margin
+        return _Ending.GRACE_EXPIRED if is_over else None
 
     def _find_hang(self, *, now: float) -> Hang | None:
         deadline = self._config.progress_deadline
