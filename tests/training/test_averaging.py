@@ -48,6 +48,19 @@ def test_the_average_is_the_documented_one_and_holds_statistics_as_well() -> Non
     assert not torch.equal(average.values["1.running_mean"], model[1].running_mean)
 
 
+def test_buffers_that_are_no_statistics_are_the_models_own_whatever_they_hold() -> None:
+    model = small_model()
+    model.register_buffer("mask", torch.full((3, 3), float("-inf")).triu(1))
+    model.register_buffer("table", torch.zeros(2))
+    average = WeightAverage(model, decay=0.9)
+    model.table.add_(1)
+    train_a_step(model, average, 1)
+
+    assert average.values["mask"].equal(model.mask)
+    assert average.values["table"].tolist() == [1, 1]
+    assert average.values["1.num_batches_tracked"] == 1
+
+
 def test_the_model_is_bitwise_what_it_was_when_the_average_has_stood_in_for_it() -> None:
     model = small_model()
     average = WeightAverage(model, decay=0.9)

@@ -1,7 +1,7 @@
 """The exponential moving average of the weights: updated after every step, part of every checkpoint, used where the recipe says.
 
-Buffers are averaged with the weights that they belong to; as those of the model, they are rank 0's when it matters. No collective
-and no wait for the device.
+Parameters are averaged, and with them the running statistics of norms, which belong to them; any other buffer (a mask, a table, a
+count) is the model's own. As those of the model, buffers are rank 0's when it matters. No collective and no wait for the device.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from oarlock_trainer.batch_norms import list_running_statistics
 from oarlock_trainer.sharding import own_part
 
 
@@ -25,8 +26,8 @@ class WeightAverage:
         """The averages, changed in place."""
         self.updates = 0
         """Steps that have been taken up."""
-        self._floats = [name for name, value in self._live.items() if value.is_floating_point()]
-        self._counts = [name for name in self._live if name not in set(self._floats)]
+        self._averaged = [name for name in _name_learned(model) if self._live[name].is_floating_point()]
+        self._copied = [name for name in self._live if name not in set(self._averaged)]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -37,10 +38,10 @@ class WeightAverage:
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         # Of what is spread over the processes, each averages its own part.
-        live = [own_part(self._live[name]) for name in self._floats]
+        live = [own_part(self._live[name]) for name in self._averaged]
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        average([own_part(self.values[name]) for name in self._floats], live, self.updates)
-        for name in self._counts:
+        average([own_part(self.values[name]) for name in self._averaged], live, self.updates)
+        for name in self._copied:
             self.values[name].copy_(self._live[name])
 
     @torch.no_grad()
@@ -67,3 +68,10 @@ class WeightAverage:
             with torch.no_grad():
                 for name, value in self._live.items():
                     value.copy_(kept[name])
+
+
+def _name_learned(model: nn.Module) -> list[str]:
+    """Return the names, in the model's state, of its parameters and of the running statistics of its norms."""
+    statistics = {id(value) for value in list_running_statistics(model)}
+    state = model.state_dict(keep_vars=True)
+    return [name for name, value in state.items() if isinstance(value, nn.Parameter) or id(value) in statistics]

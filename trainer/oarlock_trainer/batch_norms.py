@@ -37,6 +37,16 @@ def synchronize_batch_norms(model: nn.Module, processes: Processes) -> nn.Module
     return model
 
 
+def list_running_statistics(model: nn.Module) -> list[Tensor]:
+    """Return the buffers in which norms, of whichever library, gather mean and variance of what they have seen."""
+    return [
+        buffer
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if name in {"running_mean", "running_var"}
+    ]
+
+
 def _choose_kind(name: str, norm: _BatchNorm) -> type[_BatchNorm]:
     """Return what does the same as `norm` over all processes: its forward pass says what it does, not its ancestors."""
     forward = type(norm).forward
