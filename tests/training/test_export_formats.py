@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from training.made_datasets import make_task_run, write_task_dataset
 
 from oarlock_api.v1alpha1.dataset import Task
@@ -16,24 +17,33 @@ from oarlock_trainer.batches import StreamedSamples, read_validation
 from oarlock_trainer.export import Origin, export_model
 from oarlock_trainer.export_formats import write_format
 from oarlock_trainer.exported import load_exported
+from oarlock_trainer.kept_weights import read_kept_weights
 from oarlock_trainer.models import build_model
 from oarlock_trainer.servable import Servable
 from oarlock_trainer.tasks import build_task
 from oarlock_trainer.tasks.task import main_output
 
 CPU = torch.device("cpu")
-CASES: dict[str, tuple[Task, str, dict[str, Any]]] = {
+CASES: dict[str, tuple[Task, Any, dict[str, Any]]] = {
     "classes": (Task.IMAGE_CLASSIFICATION, "lenet", {"augment": {"crop": 28}, "meanSubtraction": "image"}),
     "boxes": (Task.OBJECT_DETECTION, "centernet-small", {}),
     "images": (Task.IMAGE_TO_IMAGE, "autoencoder", {}),
     "texts": (Task.TEXT_CLASSIFICATION, "textcnn", {}),
+    "tied": (Task.IMAGE_CLASSIFICATION, {"python": {"module": __name__, "factory": "build_tied"}}, {}),
 }
+
+
+def build_tied(outputs: int) -> nn.Module:
+    """Return a model that uses one weight twice."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1024, 8), nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, outputs))
+    model[3].weight = model[2].weight
+    return model
 
 
 class Trained:
     """An exported model, and what it says of the validation split when it is asked as in training."""
 
-    def __init__(self, case: tuple[Task, str, dict[str, Any]], folder: Path) -> None:
+    def __init__(self, case: tuple[Task, Any, dict[str, Any]], folder: Path) -> None:
         kind, model, recipe = case
         self.is_boxes = kind is Task.OBJECT_DETECTION
         self.dataset = write_task_dataset(folder / "data", kind)
@@ -108,6 +118,14 @@ def test_a_classifier_loaded_from_its_weights_predicts_what_it_did(
 ) -> None:
     trained = Trained((kind, model, recipe), tmp_path)
 
+    trained.check(load_exported(trained.folder).predict(trained.samples))
+
+
+def test_weights_that_are_tied_are_exported_under_both_names_and_come_back(tmp_path: Path) -> None:
+    trained = Trained(CASES["tied"], tmp_path)
+    weights, _ = read_kept_weights(tmp_path)
+
+    assert weights["2.weight"].equal(weights["3.weight"])
     trained.check(load_exported(trained.folder).predict(trained.samples))
 
 

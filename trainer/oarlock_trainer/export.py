@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import MeanSubtraction
@@ -52,8 +52,7 @@ def export_model(
         StorageError: if the volume refuses.
     """
     folder = run_dir / EXPORT_DIR
-    # Contiguous copies: training keeps weights channels-last, which safetensors has no word for.
-    weights = save({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()})
+    weights = save(_separate(model))
     description = _describe(run, dataset, task, origin, digest=hashlib.sha256(weights).hexdigest(), size=len(weights))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +64,24 @@ def export_model(
     except OSError as error:
         raise StorageError.from_os_error(error, doing="exporting the model", path=folder) from error
     return f"{EXPORT_DIR}/{WEIGHTS_NAME}"
+
+
+def _separate(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and buffers in memory of their own, which is all that safetensors takes.
+
+    Training keeps weights channels-last, and tied weights are one tensor under two names: both names are written, so that
+    either is there for whoever looks for it.
+    """
+    copies: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, value in model.state_dict().items():
+        own = value.detach().cpu().contiguous()
+        storage = own.untyped_storage()
+        if storage.data_ptr() in taken or storage.nbytes() != own.nbytes:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        copies[name] = own
+    return copies
 
 
 def _describe(
