@@ -76,12 +76,16 @@ MALFORMED = [
     Case(kind="TrainingJob", name="null", spec=job(recipe={"epochs": None, "optimizer": [{}]}), path="spec.recipe"),
     Case(kind="TrainingJob", name="list", spec=[job()], path="spec"),  # type: ignore[arg-type]  # a wrong type is the point
     Case(kind="Dataset", name="rows", spec={**DATASET, "task": "tabular"}, path="spec.task"),
+    Case(kind="Dataset", name="encoded", spec={**DATASET, "image": {"encoding": "png"}}, path="spec.image.encoding"),
     Case(kind="Dataset", name="text", spec="raw-photos", path="spec"),  # type: ignore[arg-type]  # likewise
 ]
 
 WAITING = {
     "no-dataset": (job(dataset={"name": "nowhere"}), "no Dataset nowhere in this namespace. Apply it"),
-    "bad-dataset": (job(dataset={"name": "rows"}), "Dataset rows is Invalid: spec.task is not supported yet"),
+    "bad-dataset": (
+        job(dataset={"name": "encoded"}),
+        "Dataset encoded is Invalid: spec.image.encoding is not supported yet",
+    ),
 }
 
 
