@@ -22,10 +22,13 @@ _CLASSES = {
 _SIDE = 32
 
 
-def write_task_dataset(folder: Path, task: Task, *, train: int = 24, validation: int = 12) -> StoredDataset:
+def write_task_dataset(
+    folder: Path, task: Task, *, train: int = 24, validation: int = 12, tokens: Tokens = Tokens.CHARACTERS
+) -> StoredDataset:
     """Write a data set whose answer is plain to see."""
     splits = {"train": _make(task, train, seed=1), "validation": _make(task, validation, seed=2)}
-    tokenizer = Tokenizer(tokens=Tokens.CHARACTERS, length=40) if task is Task.TEXT_CLASSIFICATION else None
+    words = [f"w{number}" for number in range(256)] if tokens is Tokens.WORDS else []
+    tokenizer = Tokenizer(tokens=tokens, length=40, words=words) if task is Task.TEXT_CLASSIFICATION else None
     write_dataset(folder, classes=_CLASSES[task], splits=splits, task=task, tokenizer=tokenizer)
     return open_dataset(folder)
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 from training.made_datasets import make_task_run, write_task_dataset
 
-from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.dataset import Task, Tokens
 from oarlock_api.v1alpha1.training_job import ExportFormat
 from oarlock_trainer.batches import StreamedSamples, read_validation
+from oarlock_trainer.datasets.tokens import format_words
 from oarlock_trainer.export import Origin, export_model
 from oarlock_trainer.export_formats import write_format
 from oarlock_trainer.exported import load_exported
@@ -43,10 +44,10 @@ def build_tied(outputs: int) -> nn.Module:
 class Trained:
     """An exported model, and what it says of the validation split when it is asked as in training."""
 
-    def __init__(self, case: tuple[Task, Any, dict[str, Any]], folder: Path) -> None:
+    def __init__(self, case: tuple[Task, Any, dict[str, Any]], folder: Path, tokens: Tokens = Tokens.WORDS) -> None:
         kind, model, recipe = case
         self.is_boxes = kind is Task.OBJECT_DETECTION
-        self.dataset = write_task_dataset(folder / "data", kind)
+        self.dataset = write_task_dataset(folder / "data", kind, tokens=tokens)
         run = make_task_run(self.dataset, model=model, recipe=recipe)
         task = build_task(run, self.dataset, device=CPU)
         torch.manual_seed(0)
@@ -87,7 +88,33 @@ def test_onnx_runtime_predicts_what_the_model_does(name: str, tmp_path: Path) ->
 
     trained.check(predicted)
     assert json.loads(notes["oarlock.classes"]) == trained.dataset.manifest.classes
+    own = trained.dataset.tokenizer()
+    assert notes.get("oarlock.vocabulary") == (None if own is None else format_words(own.words))
     assert [file.name for file in trained.folder.glob("partial*")] == []
+
+
+@pytest.mark.parametrize("tokens", [Tokens.WORDS, Tokens.CHARACTERS])
+def test_texts_become_what_they_were_in_the_data_set_when_an_exported_model_is_asked(
+    tokens: Tokens, tmp_path: Path
+) -> None:
+    trained = Trained(CASES["texts"], tmp_path, tokens=tokens)
+    texts, exported = ["A cat, naïve\u2028 — w7 w70", ""], load_exported(trained.folder)
+    own = trained.dataset.tokenizer()
+
+    assert exported.tokenizer == own
+    assert own is not None
+    np.testing.assert_array_equal(exported.predict(texts), exported.predict(own.encode_all(texts)))
+    assert exported.classify(texts) == exported.classify(own.encode_all(texts))
+    with pytest.raises(ValueError, match="a list of texts"):
+        exported.classify("one")
+
+
+def test_words_that_are_not_those_of_the_export_are_refused(tmp_path: Path) -> None:
+    trained = Trained(CASES["texts"], tmp_path, tokens=Tokens.WORDS)
+    (trained.folder / "vocabulary.txt").write_text("other\n")
+
+    with pytest.raises(ValueError, match="not what was exported"):
+        load_exported(trained.folder)
 
 
 @pytest.mark.parametrize("name", ["classes", "images", "boxes"])

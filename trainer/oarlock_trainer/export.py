@@ -1,8 +1,8 @@
 """The trained model for others to use: weights as safetensors, and beside them what one must know to use them.
 
 `export/model.safetensors` holds parameters and buffers under the names of the built-in model; `export/model.json` says which
-model and recipe made them, from which checkpoint, the class names, and how a sample becomes the model's input. Only rank 0
-writes; `model.json` comes last, so a folder that has it is complete.
+model and recipe made them, from which checkpoint, the class names, and how a sample becomes the model's input; for a model of
+words, `export/vocabulary.txt` has these. Only rank 0 writes; `model.json` comes last, so a folder that has it is complete.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import MeanSubtraction
-from oarlock_trainer.datasets import StoredDataset
+from oarlock_trainer.datasets import StoredDataset, Tokenizer
+from oarlock_trainer.datasets.tokens import format_words
 from oarlock_trainer.errors import StorageError
 from oarlock_trainer.tasks import Task
 
@@ -26,6 +27,7 @@ EXPORT_DIR = "export"
 WEIGHTS_NAME = "model.safetensors"
 DESCRIPTION_NAME = "model.json"
 MEAN_IMAGE_NAME = "mean-image.npy"
+WORDS_NAME = "vocabulary.txt"
 FORMAT_VERSION = 1
 
 
@@ -54,12 +56,18 @@ def export_model(
     folder = run_dir / EXPORT_DIR
     weights = save(_separate(model))
     description = _describe(run, dataset, task, origin, digest=hashlib.sha256(weights).hexdigest(), size=len(weights))
+    tokenizer = dataset.tokenizer()
+    words = format_words(tokenizer.words).encode() if tokenizer is not None and tokenizer.words else None
+    if tokenizer is not None:
+        description["tokenizer"] = _describe_tokenizer(tokenizer, words)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DESCRIPTION_NAME).unlink(missing_ok=True)
         _write(folder / WEIGHTS_NAME, weights)
         if run.recipe.mean_subtraction is MeanSubtraction.IMAGE:
             np.save(folder / MEAN_IMAGE_NAME, dataset.mean_image())
+        if words is not None:
+            _write(folder / WORDS_NAME, words)
         _write(folder / DESCRIPTION_NAME, json.dumps(description, indent=1, ensure_ascii=False).encode() + b"\n")
     except OSError as error:
         raise StorageError.from_os_error(error, doing="exporting the model", path=folder) from error
@@ -100,6 +108,14 @@ def _describe(
         "trainingHash": run.training_hash,
         "recipe": run.recipe.to_wire(),
     }
+
+
+def _describe_tokenizer(tokenizer: Tokenizer, words: bytes | None) -> dict[str, Any]:
+    """Say how a text becomes numbers; without a file of words, a number is a byte of UTF-8 and 2."""
+    said: dict[str, Any] = {"tokens": tokenizer.tokens.value, "length": tokenizer.length}
+    if words is not None:
+        said["words"] = {"file": WORDS_NAME, "sha256": hashlib.sha256(words).hexdigest()}
+    return said
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from oarlock_api.v1alpha1.training_job import ExportFormat
-from oarlock_trainer.export import DESCRIPTION_NAME
+from oarlock_trainer.export import DESCRIPTION_NAME, WORDS_NAME
 from oarlock_trainer.servable import Servable
 
 ONNX_NAME = "model.onnx"
@@ -25,6 +25,7 @@ _NOTED = (
     "task",
     "classes",
     "preprocessing",
+    "tokenizer",
     "sampleShape",
     "exported",
     "datasetVersion",
@@ -32,6 +33,8 @@ _NOTED = (
     "formatVersion",
 )
 """Of `model.json`, what is noted in the files."""
+_MOST_NOTED = 16 << 20
+"""Bytes of words from which on they are left to `vocabulary.txt` alone: they are notes, which every reader loads whole."""
 
 
 def write_format(form: ExportFormat, servable: Servable, folder: Path) -> Path:
@@ -44,6 +47,9 @@ def write_format(form: ExportFormat, servable: Servable, folder: Path) -> Path:
     """
     description = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
     notes = {name: description[name] for name in _NOTED if name in description}
+    words = folder / WORDS_NAME
+    if description.get("tokenizer", {}).get("words") and words.stat().st_size <= _MOST_NOTED:
+        notes["vocabulary"] = words.read_text(encoding="utf-8")
     name, write = _WRITERS[form]
     unfinished = folder / f"partial-{name}"  # torch wants its own file ending
     with torch.no_grad(), _quiet():

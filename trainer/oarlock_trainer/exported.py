@@ -3,7 +3,9 @@
 What it must not do: read anything but that folder. The model comes as weights and a description, never as code.
 """
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from oarlock_api.v1alpha1.dataset import Task
+from oarlock_api.v1alpha1.dataset import Task, Tokens
 from oarlock_api.v1alpha1.recipe import LossName
 from oarlock_api.v1alpha1.training_job import Model
+from oarlock_trainer.datasets.tokens import Tokenizer, read_words
 from oarlock_trainer.export import DESCRIPTION_NAME, FORMAT_VERSION, WEIGHTS_NAME
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.tasks.image_inputs import whiten
@@ -40,14 +43,18 @@ class ExportedModel:
     """Subtracted from an image: float32, broadcast over [H, W, C]."""
     deviation: Tensor
     """Divides an image: likewise."""
+    tokenizer: Tokenizer | None
+    """Makes numbers of texts, as the import of its data set did; None for images, and for exports of earlier versions."""
 
-    def predict(self, samples: NDArray[Any]) -> NDArray[np.float32]:
-        """Return the probability of each class, [N, classes], for images uint8 [N, H, W, C] or token numbers [N, length].
+    def predict(self, samples: NDArray[Any] | Sequence[str]) -> NDArray[np.float32]:
+        """Return the probability of each class, [N, classes], for images uint8 [N, H, W, C], texts, or token numbers [N, length].
 
         Raises:
-            ValueError: if the samples have another shape or type.
+            ValueError: if the samples have another shape or type, or are texts that the export has no tokenizer for.
         """
         is_text = len(self.sample_shape) == 1
+        if not isinstance(samples, np.ndarray):
+            samples = self._encode(samples)
         fits = samples.dtype.kind in "iu" if is_text else samples.dtype == np.uint8
         if samples.shape[1:] != self.sample_shape or not fits:
             form = f"{'numbers' if is_text else 'uint8'} [N, {', '.join(map(str, self.sample_shape))}]"
@@ -57,9 +64,16 @@ class ExportedModel:
             probabilities = self.model(inputs).softmax(dim=1)
         return np.asarray(probabilities.numpy(), dtype=np.float32)
 
-    def classify(self, samples: NDArray[Any]) -> list[str]:
+    def classify(self, samples: NDArray[Any] | Sequence[str]) -> list[str]:
         """Return the most probable class of each sample."""
         return [self.classes[index] for index in self.predict(samples).argmax(axis=1)]
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.uint16]:
+        if isinstance(texts, str):
+            raise ValueError("one text was given: give a list of texts")  # noqa: TRY004  # as for every other sample
+        if self.tokenizer is None:
+            raise ValueError("texts were given, and the export has no tokenizer: give arrays, or export the model anew")
+        return self.tokenizer.encode_all(texts)
 
     def _prepare(self, images: Tensor) -> Tensor:
         steps = self.description["preprocessing"]
@@ -79,7 +93,7 @@ def load_exported(folder: Path | str) -> ExportedModel:
 
     Raises:
         FileNotFoundError: if it holds no complete export.
-        ValueError: if a newer version of Oarlock wrote it, or if the model is no classifier.
+        ValueError: if a newer version of Oarlock wrote it, if the model is no classifier, or if its words are damaged.
     """
     folder = Path(folder)
     description = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
@@ -100,7 +114,20 @@ def load_exported(folder: Path | str) -> ExportedModel:
         description=description,
         mean=torch.from_numpy(mean),
         deviation=torch.tensor(divide),
+        tokenizer=_read_tokenizer(folder, description.get("tokenizer")),
     )
+
+
+def _read_tokenizer(folder: Path, said: dict[str, Any] | None) -> Tokenizer | None:
+    if said is None:
+        return None
+    facts, words = said.get("words"), []
+    if facts is not None:
+        file = folder / facts["file"]
+        if hashlib.sha256(file.read_bytes()).hexdigest() != facts["sha256"]:
+            raise ValueError(f"{file} is not what was exported: copy it again")
+        words = read_words(file)
+    return Tokenizer(tokens=Tokens(said["tokens"]), length=said["length"], words=words)
 
 
 def _check_task(folder: Path, description: dict[str, Any]) -> None:

@@ -79,6 +79,11 @@ def choose_words(counts: Counter[str], *, most: int) -> list[str]:
     return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:most]]
 
 
+def format_words(words: Iterable[str]) -> str:
+    """Return the content of a vocabulary's file."""
+    return "".join(f"{word}\n" for word in words)
+
+
 def read_words(path: Path) -> list[str]:
     """Return the words of a vocabulary's file, one a line."""
     # Not splitlines, which divides at more than the end of a line.

@@ -26,7 +26,7 @@ from oarlock_trainer.datasets.manifest import (
 )
 from oarlock_trainer.datasets.moments import PixelSums
 from oarlock_trainer.datasets.shards import SHARD_BYTES, hash_file, write_shard
-from oarlock_trainer.datasets.tokens import Tokenizer
+from oarlock_trainer.datasets.tokens import Tokenizer, format_words
 
 MEAN_IMAGE_NAME = "mean-image.npy"
 VOCABULARY_NAME = "vocabulary.txt"
@@ -103,7 +103,7 @@ def _write_vocabulary(folder: Path, tokenizer: Tokenizer | None) -> VocabularyFa
     words = None
     if tokenizer.tokens is Tokens.WORDS:
         path = folder / VOCABULARY_NAME
-        _write_text(path, "".join(f"{word}\n" for word in tokenizer.words))
+        _write_text(path, format_words(tokenizer.words))
         words = FileFacts(file=path.name, sha256=hash_file(path))
     return VocabularyFacts(tokens=tokenizer.tokens, size=tokenizer.size, words=words)
 
