@@ -178,6 +178,9 @@ METRICS: tuple[Metric, ...] = (
 
 METRICS_BY_NAME: dict[str, Metric] = {metric.name: metric for metric in METRICS}
 
+RESERVED_NAMES = frozenset({"kind", "step", "time", "epoch", "attempt", "nonFinite"})
+"""What a line of the run log says of itself beside its figures: no figure of a program may be called so."""
+
 RANKABLE_METRICS: tuple[str, ...] = tuple(
     metric.name
     for metric in METRICS

@@ -48,6 +48,13 @@ def test_line_that_makes_no_sense_is_refused(text: bytes) -> None:
         parse_line(text)
 
 
+def test_figure_with_a_name_of_the_run_log_is_left_out_with_a_warning() -> None:
+    line = parse_line(b'{"step": 3, "metrics": {"epoch": 9, "attempt": 2, "loss": 1}}')
+
+    assert (line.step, line.metrics) == (3, {"train/loss": 1.0})
+    assert "attempt or epoch" in line.problem
+
+
 @given(st.binary(max_size=300) | st.recursive(st.none() | st.floats() | st.text(), lambda part: st.dictionaries(
     st.sampled_from(["step", "steps", "epoch", "loss", "metrics", "x"]), part)).map(lambda wire: json.dumps(wire).encode()))  # fmt: skip
 def test_any_line_is_understood_or_refused(text: bytes) -> None:

@@ -11,7 +11,8 @@ from sessions.adversaries import EVERY, STEPS, Counter, report_unequal_figures, 
 from training.forked_ranks import RankFailedError, run_ranks
 
 from oarlock_trainer.checkpoints.parts import UnsavableStateError, collect_parts, restore_parts
-from oarlock_trainer.errors import CheckpointMismatchError
+from oarlock_trainer.errors import CheckpointMismatchError, ConfigError
+from oarlock_trainer.session.figures import name_figure
 
 _UNDISTURBED: dict[int, tuple[list[Any], list[str]]] = {}
 
@@ -60,6 +61,14 @@ def test_program_stops_at_one_step_on_all_ranks_and_goes_on_from_it(tmp_path: Pa
     assert (codes, stopped["kind"]) == ([75, 75], "suspended")
     assert stopped["step"] > 2 * EVERY
     assert read_losses(tmp_path) == undisturbed[1]
+
+
+@pytest.mark.parametrize("name", ["step", "kind", "time", "epoch", "attempt"])
+def test_figure_may_not_have_a_name_of_the_run_log(name: str) -> None:
+    with pytest.raises(ConfigError, match="which the run log needs"):
+        name_figure(name, split="train")
+
+    assert name_figure(name, split="validation") == f"validation/{name}"
 
 
 def test_any_nested_state_comes_back_as_it_was() -> None:

@@ -66,6 +66,13 @@ def test_a_loss_survives_with_all_its_bits_or_is_named_when_it_is_not_finite(los
         assert line["nonFinite"] == ["train/loss"]
 
 
+def test_a_line_keeps_its_step_and_kind_whatever_a_figure_is_called() -> None:
+    line = build_line("step", 7, {"step": 1.5, "kind": 0.0, "epoch": 9.0, "train/loss": 2.0}, epoch=0.5)
+
+    assert line == {"kind": "step", "step": 7, "epoch": 0.5, "train/loss": 2.0}
+    assert next(iter(line)) == "kind"  # by which reports skip steps of long logs
+
+
 FILLS_A_DISK = """
 import resource, sys, signal
 from pathlib import Path

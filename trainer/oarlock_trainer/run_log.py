@@ -27,7 +27,12 @@ def split_finite(values: Mapping[str, float]) -> tuple[dict[str, float], list[st
 def build_line(kind: str, step: int, metrics: Mapping[str, float] | None = None, **facts: Any) -> dict[str, Any]:
     """Return a line of the log: `kind`, `step`, metrics by their names, `nonFinite` if there are such, other facts."""
     finite, non_finite = split_finite(metrics or {})
-    return {"kind": kind, "step": step, **facts, **finite, **({"nonFinite": non_finite} if non_finite else {})}
+    envelope = {"kind": kind, "step": step, **facts, **({"nonFinite": non_finite} if non_finite else {})}
+    return {
+        **envelope,
+        **finite,
+        **envelope,
+    }  # in its place and its value: whatever a figure is called, the line stays one
 
 
 class RunLog:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.metrics import METRICS_BY_NAME, RESERVED_NAMES
 
 MAX_LINE_BYTES = 16 * 1024
 MAX_READ_BYTES = 256 * 1024
@@ -41,6 +41,8 @@ class ProgressLine:
     epochs: float | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Finite ones and others."""
+    problem: str = ""
+    """What of it is not used, and why."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,9 @@ class ProgramProgress:
         facts["non_finite"] = sorted(self.metrics.keys() - finite.keys())
         facts["eta_seconds"] = self._forecast()
         if self.refused:
-            facts["warnings"] = [f"{self.refused} lines of the progress file are not used; the first: {self.problem}"]
+            facts["warnings"] = [
+                f"{self.refused} lines of the progress file are not used, or not wholly; the first: {self.problem}"
+            ]
         return facts
 
     def _forecast(self) -> float | None:
@@ -110,12 +114,15 @@ def parse_line(text: bytes) -> ProgressLine:
     if not isinstance(wire, dict):
         raise BadLineError(f"a line must be a JSON object, found {text[:60]!r}")
     counters = {name: _read_counter(name, wire[name]) for name in _COUNTERS if wire.get(name) is not None}
+    metrics = dict(_read_metrics(wire))
+    reserved = sorted(metrics.keys() & RESERVED_NAMES)
     return ProgressLine(
         step=_whole(counters, "step"),
         steps=_whole(counters, "steps"),
         epoch=counters.get("epoch"),
         epochs=counters.get("epochs"),
-        metrics=dict(_read_metrics(wire)),
+        metrics={name: value for name, value in metrics.items() if name not in RESERVED_NAMES},
+        problem=f"a metric cannot be called {' or '.join(reserved)}, which the run log needs" if reserved else "",
     )
 
 

@@ -99,6 +99,8 @@ class ScriptWatch:
             self._progress = self._progress.refused_line(str(error))
             return
         self._progress = self._progress.updated(line, now=now)
+        if line.problem:
+            self._progress = self._progress.refused_line(line.problem)
         self._write_log(now, line.metrics)
 
     def _write_log(self, now: float, metrics: Mapping[str, float]) -> None:
@@ -112,7 +114,8 @@ class ScriptWatch:
         finite = {name: value for name, value in metrics.items() if value - value == 0}
         broken = sorted(metrics.keys() - finite.keys())
         wire = {"kind": "step", "step": self._progress.step, "epoch": self._progress.epoch, "time": now}
-        line = {**wire, "attempt": self._config.attempt, **finite, **({"nonFinite": broken} if broken else {})}
+        wire |= {"attempt": self._config.attempt, **({"nonFinite": broken} if broken else {})}
+        line = {**wire, **finite, **wire}  # a figure cannot take the place of what the line says of itself
         self._log.put((json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n").encode())
 
     def _measure(self, now: float) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from oarlock_api.contract import CheckpointFacts
-from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.metrics import METRICS_BY_NAME, RESERVED_NAMES
 from oarlock_trainer.agreement import Verdict
 from oarlock_trainer.checkpoints import Checkpointer, SaveResult
 from oarlock_trainer.errors import ConfigError
@@ -34,7 +34,13 @@ def name_figure(name: str, *, split: str) -> str:
         raise ConfigError(
             f"the name of a figure must be letters, digits and _.-/, got {name!r}", remedy="call it something else"
         )
-    return name if split == "train" or "/" in name else f"{split}/{name}"
+    full = name if split == "train" or "/" in name else f"{split}/{name}"
+    if full in RESERVED_NAMES:
+        raise ConfigError(
+            f"a figure cannot be called {name!r}, which the run log needs",
+            remedy=f"call it {name}Value, or leave it out",
+        )
+    return full
 
 
 def build_row(figures: Mapping[str, Tensor | float], device: torch.device) -> Tensor:
