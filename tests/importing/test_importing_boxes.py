@@ -23,6 +23,9 @@ KITTI = {"kitti": {"images": "images", "labels": "labels"}}
 COCO = {"coco": {"images": "images", "annotations": "boxes.json"}}
 
 
+BOX = {"category_id": 7, "bbox": [2, 1, 4, 4]}
+
+
 def write_images(root: Path, *, count: int = 10) -> Path:
     (root / "images").mkdir(parents=True)
     for index in range(count):
@@ -119,6 +122,42 @@ def test_boxes_of_coco_are_those_of_their_images(tmp_path: Path) -> None:
     assert boxes_of(stored, 1) == []
     assert stored.manifest.remarks == {"boxes around crowds": 1}
     assert [reject.path for reject in stored.manifest.rejects] == ["images/lost.png"]
+
+
+def test_ids_of_coco_match_however_they_are_written_and_annotations_of_no_image_are_counted(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "raw")
+    images = [{"id": index, "file_name": f"{index:02d}.png"} for index in range(10)]
+    ids = ["0", 1.0, 2, 77, None]
+    annotations = [{**BOX, "category_id": "7", "image_id": each} for each in ids]
+    (source / "boxes.json").write_text(json.dumps(coco(images=images, annotations=annotations)))
+    stored = import_boxes(source, tmp_path / "data", COCO)
+
+    assert [boxes_of(stored, index) for index in range(3)] == [[[1, 0.5, 0.375, 0.5, 0.5]]] * 3
+    assert stored.manifest.remarks == {"annotations of no image in the file": 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"annotations": [{**BOX, "image_id": index} for index in (1, 2, 100)]},
+            "2 of 3 annotations in .* are of no image",
+        ),
+        ({"categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "car"}]}, "2 categories with the name 'car'"),
+        ({"categories": [{"id": 1, "name": "car"}, {"id": "1", "name": "van"}]}, "2 categories with the id '1'"),
+        ({"categories": [{"id": 1, "name": "cat\ud83d"}]}, r"half a character: 'cat\\ud83d'"),
+        ({"images": [{"id": 1, "file_name": "00.png"}, {"id": "1", "file_name": "01.png"}]}, "1 images .* of another"),
+    ],
+    ids=["unmatched", "names", "ids", "half a character", "images"],
+)
+def test_coco_is_refused_when_it_does_not_say_what_is_seen_where(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    source = write_images(tmp_path / "raw")
+    (source / "boxes.json").write_text(json.dumps(coco(**changes)))
+
+    with pytest.raises(DataCorruptError, match=message):
+        import_boxes(source, tmp_path / "data", COCO)
 
 
 @pytest.mark.parametrize(

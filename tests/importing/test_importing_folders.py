@@ -207,8 +207,9 @@ def test_import_fails_when_the_folders_of_two_splits_hold_other_classes(tmp_path
 
 def test_path_is_refused_when_it_leads_out_of_the_source(tmp_path: Path) -> None:
     """The API refuses such a path; whoever writes the variables of a pod by hand gets no further."""
-    with pytest.raises(TrainerError, match="leads out of the source"):
-        resolve_inside(tmp_path / "raw", "../other")
+    for path in ("../other", "/etc/passwd"):
+        with pytest.raises(TrainerError, match="leads out of the source"):
+            resolve_inside(tmp_path / "raw", path)
 
 
 def test_names_that_are_not_utf8_are_read_and_shown_with_what_is_wrong_replaced(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def test_table_is_refused_by_line_and_setting(
 def test_lists_name_texts_and_classes(tmp_path: Path) -> None:
     source = write_texts(tmp_path / "raw")
     lines = [f"{name}/{index}.txt {label}" for label, name in enumerate(("ham", "spam")) for index in range(8)]
-    (source / "train.txt").write_text("\n".join([*lines, "ham/none.txt 0"]))
+    elsewhere = source / "ham/0.txt"
+    (source / "train.txt").write_text("\n".join([*lines, "ham/none.txt 0", f"{elsewhere} 0"]))
     (source / "val.txt").write_text("ham/7.txt good mail\n".replace("good mail", "good"))
     (source / "names.txt").write_text("good\nbad\n")
     layout = {"textFiles": {"train": "train.txt", "validation": "val.txt", "labels": "names.txt"}}
@@ -126,7 +127,11 @@ def test_lists_name_texts_and_classes(tmp_path: Path) -> None:
 
     assert stored.manifest.classes == ["good", "bad"]
     assert stored.manifest.class_counts == {"train": [8, 8], "validation": [1, 0]}
-    assert stored.manifest.rejects[0].reason == "line 17 of train.txt names it, and it is not there"
+    assert {reject.path: reject.reason for reject in stored.manifest.rejects} == {
+        "ham/none.txt": "line 17 of train.txt names it, and it is not there",
+        str(elsewhere): "line 18 of train.txt names it, "
+        "from the root of a machine: write the path relative to the source, without / at the beginning",
+    }
     (source / "names.txt").write_text("good\n")
     with pytest.raises(DataCorruptError, match="the label '1' is neither one of the 1 names"):
         import_texts(source, tmp_path / "other", layout)

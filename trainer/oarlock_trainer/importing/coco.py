@@ -20,6 +20,9 @@ from oarlock_trainer.importing.samples import BoxSamples, Listing
 from oarlock_trainer.importing.split_folders import SplitFolder
 
 CROWDS = "boxes around crowds"
+UNMATCHED = "annotations of no image in the file"
+_MOST_UNMATCHED = 0.5
+"""Share of the annotations; with more of them, it is the ids that are wrong, not single annotations."""
 _REMEDY = "write it as COCO has it: images with id and file_name, categories with id and name, annotations with image_id, category_id and bbox"
 
 
@@ -85,8 +88,13 @@ def _take(  # noqa: PLR0917  # what one split consists of
 ) -> list[str]:
     """Take the images of one file; return the classes."""
     categories = sorted(content["categories"], key=lambda category: int(category["id"]))
-    numbers = {category["id"]: index for index, category in enumerate(categories)}
-    boxes = _collect_boxes(content, numbers, found.remarks)
+    names = _name_classes(source / annotations, categories)
+    numbers = {_to_key(category["id"]): index for index, category in enumerate(categories)}
+    boxes: dict[str, list[list[float]]] = {_to_key(image["id"]): [] for image in content["images"]}
+    if len(boxes) < len(content["images"]):
+        finding = f"{len(content['images']) - len(boxes):,} images in {source / annotations} have the id of another"
+        raise DataCorruptError(finding, remedy="give every image an id of its own, and its annotations that image_id")
+    _collect_boxes(source / annotations, content["annotations"], numbers, boxes, found.remarks)
     for image in sorted(content["images"], key=lambda image: str(image["file_name"])):
         beat()
         path = f"{images}/{image['file_name']}"
@@ -95,22 +103,55 @@ def _take(  # noqa: PLR0917  # what one split consists of
             continue
         found.paths.append(path)
         found.sources.append(path)
-        rows = boxes.get(image["id"], [])
+        rows = boxes[_to_key(image["id"])]
         found.boxes.append(np.array(rows, dtype=np.float32).reshape(len(rows), BOX_VALUES))
         found.given.append(split)
-    return [str(category["name"]) for category in categories]
+    return names
+
+
+def _to_key(identity: Any) -> str:
+    """Return the same for 7, 7.0 and "7": some programs write the ids of one file in several ways."""
+    return str(int(identity) if isinstance(identity, float) and identity.is_integer() else identity)
+
+
+def _name_classes(path: Path, categories: list[dict[str, Any]]) -> list[str]:
+    """Return the names of the categories, which are those of the classes."""
+    names = [str(category["name"]) for category in categories]
+    if odd := [name for name in names if printable(name) != name]:
+        finding = f"{path} has a category whose name holds half a character: {odd[0]!a}"
+        raise DataCorruptError(finding, remedy="correct the name in the file")
+    for what, values in (("id", [_to_key(category["id"]) for category in categories]), ("name", names)):
+        value, count = Counter(values).most_common(1)[0] if values else ("", 0)
+        if count > 1:
+            raise DataCorruptError(
+                f"{path} has {count} categories with the {what} {value!r}",
+                remedy="give every category an id and a name of its own, or make them one category",
+            )
+    return names
 
 
 def _collect_boxes(
-    content: Mapping[str, Any], numbers: Mapping[Any, int], remarks: Counter[str]
-) -> dict[Any, list[list[float]]]:
-    """Return class, left, top, right and bottom of the boxes of each image."""
-    boxes: dict[Any, list[list[float]]] = {}
-    for annotation in content["annotations"]:
-        if annotation.get("iscrowd"):
+    path: Path,
+    annotations: list[dict[str, Any]],
+    numbers: Mapping[str, int],
+    boxes: Mapping[str, list[list[float]]],
+    remarks: Counter[str],
+) -> None:
+    """Add class, left, top, right and bottom of each box to those of its image."""
+    unmatched = 0
+    for annotation in annotations:
+        rows = boxes.get(_to_key(annotation["image_id"]))
+        if rows is None:
+            unmatched += 1
+        elif annotation.get("iscrowd"):
             remarks[CROWDS] += 1
-            continue
-        left, top, width, height = map(float, annotation["bbox"])
-        row = [float(numbers[annotation["category_id"]]), left, top, left + width, top + height]
-        boxes.setdefault(annotation["image_id"], []).append(row)
-    return boxes
+        else:
+            left, top, width, height = map(float, annotation["bbox"])
+            row = [float(numbers[_to_key(annotation["category_id"])]), left, top, left + width, top + height]
+            rows.append(row)
+    remarks[UNMATCHED] += unmatched
+    if unmatched > _MOST_UNMATCHED * len(annotations):
+        raise DataCorruptError(
+            f"{unmatched:,} of {len(annotations):,} annotations in {path} are of no image in it",
+            remedy="give each annotation as image_id the id of one of the images",
+        )

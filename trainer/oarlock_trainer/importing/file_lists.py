@@ -35,8 +35,8 @@ def list_file_lists(source: Path, layout: TextFilesLayout, *, beat: Callable[[],
         for number, (path, label) in enumerate(read_list(resolve_inside(source, name)), 1):
             if number % _BEAT_LINES == 0:
                 beat()
-            if not resolve_inside(source, path).is_file():
-                rejects.append(Reject(path=path, reason=f"line {number} of {name} names it, and it is not there"))
+            if reason := _find_fault(source, path):
+                rejects.append(Reject(path=path, reason=f"line {number} of {name} names it, {reason}"))
                 continue
             paths.append(path)
             labels.append(label)
@@ -49,6 +49,13 @@ def list_file_lists(source: Path, layout: TextFilesLayout, *, beat: Callable[[],
         given=np.array(given, dtype=np.int8),
         rejects=rejects,
     )
+
+
+def _find_fault(source: Path, path: str) -> str:
+    """Say why a file of a list cannot be taken; empty if it can."""
+    if path.startswith("/"):
+        return "from the root of a machine: write the path relative to the source, without / at the beginning"
+    return "" if resolve_inside(source, path).is_file() else "and it is not there"
 
 
 def read_list(path: Path) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ TEXT_ENDINGS = frozenset({".txt", ".text"})
 
 _SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _SHOWN = 5
+_NOT_UTF_8 = re.compile("[\ud800-\udfff]")
+"""Bytes of file names that are no text, as Python reads them, and the halves of characters that JSON can hold."""
 _NO_BEAT: Callable[[], None] = lambda: None  # noqa: E731  # a default that does nothing
 
 
@@ -124,8 +127,8 @@ def find_files(
 
 
 def printable(name: str) -> str:
-    """Return a file name with what is not UTF-8 in it replaced, so that it can be printed and written as JSON."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    """Return a name with what is not UTF-8 in it replaced, so that it can be printed and written as JSON."""
+    return _NOT_UTF_8.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 def _is_hidden(name: str) -> bool:

@@ -46,9 +46,9 @@ def resolve_inside(root: Path, path: str) -> Path:
     Raises:
         DataMissingError: if the path leads out of the source.
     """
-    if ".." in Path(path).parts:
+    if path.startswith("/") or ".." in Path(path).parts:
         raise DataMissingError(
             f"the path {path!r} leads out of the source",
-            remedy="write paths in the layout relative to the source, without ..",
+            remedy="write paths relative to the source, without .. and without / at the beginning",
         )
     return root / path
