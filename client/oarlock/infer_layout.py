@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from oarlock_trainer.importing.folders import IMAGE_FILES, TEXT_FILES, FileKind, find_files, scan_folders
+from oarlock_trainer.errors import DataCorruptError
+from oarlock_trainer.importing.folders import IMAGE_FILES, TEXT_FILES, FileKind, find_files, printable, scan_folders
 
 _FIELDS_OF_KITTI = 8
 """Of a line: type, truncation, occlusion, angle, and the four edges of the box."""
+_LONGEST_LINE = 10_000
 _CLASS_MAPS = ("classes.txt", "classmap.txt", "class_map.txt", "labels.txt")
 
 
@@ -48,14 +50,22 @@ class FoundFiles:
 
 
 def recognise_layout(root: Path, base: Path) -> FoundLayout:
-    """Look at the names in `base`, which is the source itself or the folder of its training split."""
+    """Look at the names in `base`, which is the source itself or the folder of its training split.
+
+    Raises:
+        DataCorruptError: if there are labels beside images that nothing reads.
+        OSError: if a folder cannot be read.
+    """
     names = {entry.name.lower(): entry.name for entry in base.iterdir() if entry.is_dir()}
     images = names.get("images")
     if images and "masks" in names:
         class_map = next((name for name in _CLASS_MAPS if (root / name).is_file()), "")
         return FoundLayout(contents=Contents.MASKS, parts=(images, names["masks"]), class_map=class_map)
-    if images and "labels" in names and _holds_kitti(base / names["labels"]):
-        return FoundLayout(contents=Contents.BOXES, parts=(images, names["labels"]))
+    if images and "labels" in names and (labels := _read_first_label(base / names["labels"])):
+        if _is_of_kitti(labels.line):
+            return FoundLayout(contents=Contents.BOXES, parts=(images, names["labels"]))
+        if not _holds_only_texts(base / images):
+            raise _unknown_labels(labels)
     if len(names) > 1 and all(_holds_only_texts(base / name) for name in names.values()):
         return FoundLayout(contents=Contents.TEXTS)
     return FoundLayout(contents=Contents.CLASSES)
@@ -75,13 +85,39 @@ def find_samples(base: Path, layout: FoundLayout) -> FoundFiles:
     return FoundFiles(classes=tuple(scan.classes), paths=[path for paths in scan.classes.values() for path in paths])
 
 
-def _holds_kitti(folder: Path) -> bool:
-    """Whether the first label file that says anything says it as KITTI does."""
-    for path in sorted(folder.glob("*.txt")):
-        fields = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0].split()
-        if fields:
-            return len(fields) >= _FIELDS_OF_KITTI
-    return False
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Label:
+    path: Path
+    line: str
+
+
+def _read_first_label(folder: Path) -> _Label | None:
+    """Return the first line of the first text file that says anything."""
+    for path in sorted(folder.rglob("*.txt")):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            line = file.readline(_LONGEST_LINE).strip()
+        if line:
+            return _Label(path=path, line=line)
+    return None
+
+
+def _is_of_kitti(line: str) -> bool:
+    """Whether a line has the fields of KITTI, with edges in pixels: the polygons of YOLO are as long, in shares of 1."""
+    fields = line.split()
+    try:
+        return len(fields) >= _FIELDS_OF_KITTI and max(map(float, fields[4:_FIELDS_OF_KITTI])) > 1
+    except ValueError:
+        return False
+
+
+def _unknown_labels(label: _Label) -> DataCorruptError:
+    return DataCorruptError(
+        f"the labels beside the images are not those of KITTI: {label.path} begins with {printable(label.line)[:80]!r}",
+        remedy="boxes are read as KITTI and COCO have them. For KITTI write one line per object, "
+        "`name 0 0 0 left top right bottom`, with edges in pixels; from YOLO's `class x y width height` these are "
+        "left = (x - width / 2) * image width, right = (x + width / 2) * image width, and top and bottom likewise with "
+        "the height. For COCO write one JSON file and a Dataset with layout.coco",
+    )
 
 
 def _holds_only_texts(folder: Path) -> bool:

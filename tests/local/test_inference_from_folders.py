@@ -167,6 +167,23 @@ def test_folders_called_images_and_labels_are_classes_when_they_hold_no_boxes_of
     assert observe_folder(tmp_path).classes == ("images", "labels")
 
 
+@pytest.mark.parametrize(
+    "line", ["0 0.5 0.5 0.25 0.1\n", "1 0.1 0.1 0.9 0.1 0.9 0.9 0.1 0.9\n", "Car\n"], ids=["boxes", "polygons", "names"]
+)
+def test_labels_beside_images_are_refused_with_the_way_to_convert_them_when_they_are_not_of_kitti(
+    tmp_path: Path, line: str
+) -> None:
+    labels = write_boxes(tmp_path, line) / "labels"
+    with pytest.raises(UnsuitableFolderError, match=r"1\.txt begins with .*KITTI and COCO.*left = \(x - width / 2\)"):
+        observe_folder(tmp_path)
+
+    (labels / "train").mkdir()
+    for path in labels.glob("*.txt"):
+        path.rename(labels / "train" / path.name)
+    with pytest.raises(UnsuitableFolderError, match=r"train/1\.txt begins with"):
+        observe_folder(tmp_path)
+
+
 def test_folder_is_refused_with_a_remedy_when_it_holds_no_classes(tmp_path: Path) -> None:
     make_images(tmp_path, "only")
     with pytest.raises(UnsuitableFolderError, match="add at least one more class folder"):
