@@ -74,19 +74,19 @@ _QUANTITIES: tuple[tuple[str, str, Direction, str], ...] = (
     ("loss", "nats", Direction.MIN, "Mean loss per sample."),
     ("accuracy", "ratio", Direction.MAX, "Share of samples whose class is predicted."),
     ("topFiveAccuracy", "ratio", Direction.MAX, "Share of samples whose class is among the five most probable."),
-    ("pixelAccuracy", "ratio", Direction.MAX, "Share of pixels whose class is predicted."),
-    ("iou", "ratio", Direction.MAX, "Intersection over union of predicted and true pixels, mean over the classes."),
     (
         "dice",
         "ratio",
         Direction.MAX,
         "Dice coefficient of predicted and true pixels, mean over the foreground classes.",
     ),
+    ("iou", "ratio", Direction.MAX, "Intersection over union of predicted and true pixels, mean over the classes."),
+    ("pixelAccuracy", "ratio", Direction.MAX, "Share of pixels whose class is predicted."),
     ("map50", "ratio", Direction.MAX, "Average precision of boxes at an overlap of one half, mean over the classes."),
-    ("meanAbsoluteError", "ratio", Direction.MIN, "Mean absolute difference of pixels, which range from 0 to 1."),
     ("peakSignalToNoise", "decibels", Direction.MAX, "Peak signal-to-noise ratio of all predicted pixels."),
+    ("meanAbsoluteError", "ratio", Direction.MIN, "Mean absolute difference of pixels, which range from 0 to 1."),
 )
-"""What tasks measure on a split: name, unit, direction, meaning."""
+"""What tasks measure on a split: name, unit, direction, meaning; what judges a task best comes first."""
 _MEASURED_WHILE_TRAINING = frozenset({"loss", "accuracy", "pixelAccuracy", "meanAbsoluteError"})
 
 METRICS: tuple[Metric, ...] = (

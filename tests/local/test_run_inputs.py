@@ -97,6 +97,12 @@ def test_claim_stands_for_a_folder_when_the_option_says_so(tmp_path: Path) -> No
     assert read(tmp_path, dataset("d", "volume: {claim: raw}"), claims=(f"raw={tmp_path}/images",)) == ["raw", "d"]
 
 
+def test_option_takes_the_place_of_a_manifest_when_both_name_the_claim(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    texts = (claim("nowhere"), dataset("d", "volume: {claim: raw}"))
+    assert read(tmp_path, *texts, claims=(f"raw={tmp_path}/images",)) == ["raw", "d"]
+
+
 @pytest.mark.parametrize("option", ["raw", "raw=", "=folder"])
 def test_option_is_refused_when_it_has_another_form(tmp_path: Path, option: str) -> None:
     with pytest.raises(ManifestsError, match="must be NAME=FOLDER"):

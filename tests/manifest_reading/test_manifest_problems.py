@@ -182,10 +182,15 @@ def test_document_is_refused_when_aliases_make_it_huge(tmp_path: Path) -> None:
 def test_value_is_replaced_when_it_is_set_on_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "job.yaml"
     file.write_text(job(MODEL, "recipe: {epochs: 30}"))
-    texts = ["spec.recipe.epochs=3", "spec.recipe.optimizer.name=sgd", "TrainingJob/lenet:spec.checkpoints.keep=1"]
+    texts = [
+        "spec.recipe.epochs=3",
+        "spec.recipe.optimizer.name=sgd",
+        "spec.recipe.compile=off",
+        "TrainingJob/lenet:spec.checkpoints.keep=1",
+    ]
     (manifest,) = read_manifests([file], overrides=[parse_override(text) for text in texts])
 
-    assert manifest.body["spec"]["recipe"] == {"epochs": 3, "optimizer": {"name": "sgd"}}
+    assert manifest.body["spec"]["recipe"] == {"epochs": 3, "optimizer": {"name": "sgd"}, "compile": "off"}
     assert manifest.body["spec"]["checkpoints"] == {"keep": 1}
 
 

@@ -13,6 +13,7 @@ _FORM = re.compile(
     re.DOTALL,
 )
 _STEP = re.compile(r"[^.\[\]]+")
+_WORDS = frozenset({"on", "off"})
 _DEFAULT_KIND = "TrainingJob"
 
 
@@ -54,8 +55,13 @@ def parse_override(text: str) -> Override:
         kind=match["kind"] or _DEFAULT_KIND,
         name=match["name"],
         path=match["path"],
-        value=parse_scalar(match["value"]),
+        value=_read_value(match["value"]),
     )
+
+
+def _read_value(text: str) -> Any:
+    """Read a value as in a manifest, but for on and off, which are words here: nobody writes them for true and false."""
+    return text.strip() if text.strip() in _WORDS else parse_scalar(text)
 
 
 def override(body: Mapping[str, Any], change: Override) -> dict[str, Any]:

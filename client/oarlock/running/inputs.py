@@ -55,8 +55,11 @@ def read_inputs(
         _save(draft, runs, tell)
     files = [drafts[path].file if path in drafts else path for path in paths]
     texts = {draft.file: draft.text for draft in drafts.values()}
-    manifests = [*build_claims(claims), *read_manifests(files, overrides=overrides, texts=texts)]
-    manifests = settle_claims(manifests)
+    given = build_claims(claims)
+    named = {(claim.kind, claim.name) for claim in given}
+    read = read_manifests(files, overrides=overrides, texts=texts)
+    # What the command line says of a claim takes the place of what a manifest says of it.
+    manifests = settle_claims([*given, *(each for each in read if (each.kind, each.name) not in named)])
     known = {
         (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in list_known(runs)
     }
