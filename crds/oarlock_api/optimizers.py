@@ -1,12 +1,14 @@
 """The one table of optimizers: which parameters each has, and their defaults. Rules, `resolve` and the trainer read it.
 
-A parameter that the chosen optimizer lacks is refused, never ignored. Pure.
+A parameter that the chosen optimizer lacks is refused, never ignored, but for what API servers once filled in. Pure.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from oarlock_api import former_defaults
 from oarlock_api.choice_rules import build_choice_rules
+from oarlock_api.former_defaults import find_unmeant
 from oarlock_api.rule import Rule, Scope
 from oarlock_api.v1alpha1.recipe import Optimizer, OptimizerName
 
@@ -58,12 +60,13 @@ def list_parameters(name: OptimizerName) -> dict[str, Setting]:
 
 
 def resolve_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Return the optimizer with every parameter that it has filled in."""
+    """Return the optimizer with every parameter that it has filled in, and none that it has not."""
     defaults = list_parameters(optimizer.name)
+    unmeant = find_unmeant(optimizer.to_wire(), former_defaults.OPTIMIZER, defaults)
     absent = {
-        name: defaults[field]
+        name: defaults.get(field)
         for name, field in _FIELDS.items()
-        if field in defaults and getattr(optimizer, name) is None
+        if field in unmeant or (field in defaults and getattr(optimizer, name) is None)
     }
     return optimizer.model_copy(update=absent)
 
@@ -84,6 +87,7 @@ OPTIMIZER_RULES: tuple[Rule, ...] = (
         "spec.recipe.optimizer",
         default="adamw",
         choices={str(name): list_parameters(name) for name in OPTIMIZERS},
+        former=former_defaults.OPTIMIZER,
         remedies={"momentum": "drop momentum, or set name to sgd; the Adam family has beta1"},
     ),
     Rule(

@@ -10,7 +10,6 @@ from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
 from oarlock_api.model_misfits import default_loss, find_model_misfits
 from oarlock_api.model_rules import EarlierJob, find_bad_match, place_first_weights
-from oarlock_api.optimizers import resolve_optimizer
 from oarlock_api.run import (
     DEFAULT_POD_USER,
     NOT_IN_TRAINING_HASH,
@@ -21,12 +20,10 @@ from oarlock_api.run import (
     RunWorkers,
     content_hash,
 )
-from oarlock_api.schedules import resolve_schedule
+from oarlock_api.settling import settle_recipe
 from oarlock_api.tasks import TASKS, find_task_misfits, resolve_loss
 from oarlock_api.v1alpha1.dataset import Task
-from oarlock_api.v1alpha1.recipe import (
-    Recipe,
-)
+from oarlock_api.v1alpha1.recipe import Loss, Recipe
 from oarlock_api.v1alpha1.status import DatasetStatus
 from oarlock_api.v1alpha1.training_job import CheckpointInterval, ExportFormat, KeepBest, Model, Script, TrainingJobSpec
 from oarlock_api.v1alpha1.volumes import AccessMode, VolumeSpec
@@ -138,11 +135,12 @@ def first_spec_change(run: Run, spec: TrainingJobSpec) -> Finding | None:
     """
     if accepted_part(spec) == run.accepted:
         return None  # As a rule, and found out fast: this is asked with every plan.
+    loss = run.recipe.loss if run.recipe else None
     accepted = TrainingJobSpec.from_wire(run.accepted)  # with today's defaults, as the other side has them
     if accepted.workers.elastic:
         same_size = spec.workers.model_copy(update={"nodes": accepted.workers.nodes})
         spec = spec.model_copy(update={"workers": same_size})
-    return first_difference("spec", comparable_part(accepted), comparable_part(spec))
+    return first_difference("spec", comparable_part(accepted, loss=loss), comparable_part(spec, loss=loss))
 
 
 def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
@@ -155,9 +153,18 @@ def accepted_part(spec: TrainingJobSpec) -> dict[str, Any]:
     return wire
 
 
-def comparable_part(spec: TrainingJobSpec) -> dict[str, Any]:
-    """Return the part of a spec that is frozen when a job is accepted, in the one form that equal specs have."""
-    return {key: value for key, value in spec.to_wire().items() if key != "runPolicy"}
+def comparable_part(spec: TrainingJobSpec, *, loss: Loss | None = None) -> dict[str, Any]:
+    """Return the part of a spec that is frozen when a job is accepted, in the one form that equal specs have.
+
+    Args:
+        spec: the spec.
+        loss: the loss of the run, whose name a recipe may have left open.
+    """
+    recipe = settle_recipe(spec.recipe)
+    if recipe.loss and recipe.loss.name is None and loss:
+        recipe = recipe.model_copy(update={"loss": recipe.loss.model_copy(update={"name": loss.name})})
+    settled = spec.model_copy(update={"recipe": recipe})
+    return {key: value for key, value in settled.to_wire().items() if key != "runPolicy"}
 
 
 def first_difference(path: str, before: Any, after: Any) -> Finding | None:
@@ -200,7 +207,7 @@ def _resolve_workers(spec: TrainingJobSpec, defaults: Defaults) -> RunWorkers:
 
 
 def _resolve_recipe(spec: TrainingJobSpec, dataset: RunDataset, workers: RunWorkers) -> Recipe:
-    recipe = spec.recipe
+    recipe = settle_recipe(spec.recipe)
     batch_size = recipe.batch_size or max(1, min(DEFAULT_BATCH_SIZE, dataset.train_samples // 10))
     world_size = workers.nodes * workers.processes_per_node
     share = math.ceil(batch_size / world_size)
@@ -210,8 +217,6 @@ def _resolve_recipe(spec: TrainingJobSpec, dataset: RunDataset, workers: RunWork
             **whole_run,
             "batch_size": batch_size,
             "micro_batch_size": min(recipe.micro_batch_size or share, share),
-            "optimizer": resolve_optimizer(recipe.optimizer),
-            "schedule": resolve_schedule(recipe.schedule),
             "loss": resolve_loss(recipe.loss, dataset.task, preferred=default_loss(spec.model)),
         }
     )

@@ -13,7 +13,9 @@ Every schedule rises linearly from zero during its warm-up; oneCycle rises as to
 import math
 from collections.abc import Callable, Mapping
 
+from oarlock_api import former_defaults
 from oarlock_api.choice_rules import build_choice_rules
+from oarlock_api.former_defaults import find_unmeant
 from oarlock_api.rule import Rule, Scope
 from oarlock_api.v1alpha1.recipe import Schedule, ScheduleName
 
@@ -40,12 +42,13 @@ _FIELDS = {name: field.alias or name for name, field in Schedule.model_fields.it
 
 
 def resolve_schedule(schedule: Schedule) -> Schedule:
-    """Return the schedule with every parameter that it has filled in."""
+    """Return the schedule with every parameter that it has filled in, and none that it has not."""
     defaults = SCHEDULES[schedule.name]
+    unmeant = find_unmeant(schedule.to_wire(), former_defaults.SCHEDULE, defaults)
     absent = {
-        name: defaults[field]
+        name: defaults.get(field)
         for name, field in _FIELDS.items()
-        if field in defaults and getattr(schedule, name) is None
+        if field in unmeant or (field in defaults and getattr(schedule, name) is None)
     }
     return schedule.model_copy(update=absent)
 
@@ -147,7 +150,10 @@ _POWERS_OF_GAMMA = ("step", "multistep", "exponential")
 
 SCHEDULE_RULES: tuple[Rule, ...] = (
     *build_choice_rules(
-        "spec.recipe.schedule", default="cosine", choices={str(name): own for name, own in SCHEDULES.items()}
+        "spec.recipe.schedule",
+        default="cosine",
+        choices={str(name): own for name, own in SCHEDULES.items()},
+        former=former_defaults.SCHEDULE,
     ),
     Rule(
         at="spec.recipe.schedule",

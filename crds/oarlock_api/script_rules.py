@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from oarlock_api.findings import Finding
 from oarlock_api.rule import Rule, Scope, list_given
+from oarlock_api.settling import settle_recipe
 from oarlock_api.v1alpha1.recipe import Recipe
 
 _NOT_FOR_SCRIPTS = ("epochs", "maxSteps", "batchSize", "microBatchSize")
@@ -37,7 +38,7 @@ def find_idle_recipe(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     if not isinstance(recipe, Mapping):
         return
     try:
-        changes = Recipe.from_wire(recipe) != Recipe()
+        changes = settle_recipe(Recipe.from_wire(recipe)) != settle_recipe(Recipe())
     except ValidationError:
         return  # of the wrong shape, which is said anyway
     if changes and not list_given(recipe, _NOT_FOR_SCRIPTS):

@@ -148,6 +148,7 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"name": "muon", "l1Penalty": 0.1},
         {"name": "sgd", "l1Penalty": 0.1},
         {"name": "sgd", "beta1": 0.9},
+        {"name": "sgd", "beta1": 0.8},
         {"name": "rmsprop", "squareDecay": 0.9, "momentum": 0.5},
         {"name": "adadelta", "rho": 0.9, "squareDecay": 0.9},
         {"rho": 0.9},
