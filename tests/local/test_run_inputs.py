@@ -169,3 +169,18 @@ def test_workers_that_were_fitted_do_not_count_as_a_change() -> None:
     changed = find_change(known, make_job(workers={"nodes": 4, "gpusPerNode": 8}))
     assert changed
     assert changed.path == "spec.workers.nodes"
+
+
+STORED_BEFORE = json.loads((Path(__file__).parents[1] / "api/stored_before.json").read_text())
+
+
+@pytest.mark.parametrize("name", STORED_BEFORE)
+def test_a_run_of_the_version_before_goes_on(name: str) -> None:
+    written, stored = STORED_BEFORE[name]["written"], dict(STORED_BEFORE[name]["stored"])
+    stored.pop("runPolicy", None)
+    loss = {"recipe": {"loss": {"name": "crossEntropy"}}}
+    known = make_job({"run": {"hash": "x", **loss}}, {ASKED_ANNOTATION: json.dumps(stored)})
+
+    assert find_change(known, make_job(**written)) is None
+    changed = {**written, "recipe": {**written.get("recipe", {}), "seed": 3}}
+    assert find_change(known, make_job(**changed))

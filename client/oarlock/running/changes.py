@@ -12,6 +12,7 @@ from oarlock.local.volumes import find_user_folder
 from oarlock_api.findings import Finding
 from oarlock_api.resolve import comparable_part, first_difference
 from oarlock_api.v1alpha1 import DatasetSpec, TrainingJobSpec
+from oarlock_api.v1alpha1.recipe import Loss
 
 ASKED_ANNOTATION = "oarlock.dev/local-spec"
 """On a job of the local cluster: the spec as the manifest has it, before it was fitted to the machine."""
@@ -38,8 +39,8 @@ def find_change(known: Object, body: Object) -> Finding | None:
     if not is_frozen:
         return None
     asked = (known["metadata"].get("annotations") or {}).get(ASKED_ANNOTATION)
-    before = json.loads(asked) if asked else _comparable(kind, known["spec"])
-    change = first_difference("spec", before, _comparable(kind, body["spec"]))
+    before, loss = json.loads(asked) if asked else known["spec"], _read_loss(status)
+    change = first_difference("spec", _comparable(kind, before, loss=loss), _comparable(kind, body["spec"], loss=loss))
     return replace(change, remedy=f"{change.remedy}, or begin anew with --fresh") if change else None
 
 
@@ -55,8 +56,14 @@ def _find_moved_folder(known: Object, body: Object) -> Finding | None:
     )
 
 
-def _comparable(kind: str, spec: Object) -> dict[str, Any]:
-    """Return a spec in the one form that equal specs have."""
+def _comparable(kind: str, spec: Object, *, loss: Loss | None = None) -> dict[str, Any]:
+    """Return a spec in the one form that equal specs have, whichever version wrote it down."""
     if kind == "TrainingJob":
-        return comparable_part(TrainingJobSpec.from_wire(spec))
+        return comparable_part(TrainingJobSpec.from_wire(spec), loss=loss)
     return DatasetSpec.from_wire(spec).to_wire() if kind == "Dataset" else dict(spec)
+
+
+def _read_loss(status: Object) -> Loss | None:
+    """Return the loss with which a job was accepted, if it was and has one."""
+    recipe = (status.get("run") or {}).get("recipe") or {}
+    return Loss.from_wire(recipe["loss"]) if recipe.get("loss") else None
