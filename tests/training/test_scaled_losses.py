@@ -9,6 +9,7 @@ from checkpointing.tiny_runs import make_checkpointer, make_model, one_gloo_rank
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.learner import Learner
 from oarlock_trainer.state import TrainingState
 
@@ -30,6 +31,7 @@ def make_learner(optimizer: type[torch.optim.Optimizer], *, enabled: bool = True
         first_weights=None,
         average=None,
         judges_average=False,
+        leader_buffers=LeaderBuffers(model, processes=1),
     )
 
 

@@ -124,7 +124,8 @@ def adopt_leader_buffers(model: nn.Module, processes: Processes) -> None:
     """Give every rank the buffers of rank 0: running statistics of batch norms, which each rank gathers from its own rows.
 
     They have no effect on training, only on validation and on what is saved. So rank 0's are the truth, and are spread only
-    before they are used: a run that was interrupted then has the same ones as one that was not.
+    before they are used: a run that was interrupted then has the same ones as one that was not. What does have an effect
+    is equal already: see `leader_buffers`.
     """
     if processes.count > 1:
         for buffer in model.buffers():

@@ -20,6 +20,7 @@ from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
 from oarlock_trainer.first_weights import FirstWeights, load_first_weights
+from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.models.fitting import check_fit
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
@@ -49,6 +50,8 @@ class Learner:
     """The average of the weights, if the recipe wants one."""
     judges_average: bool
     """Whether the average is what is validated and exported."""
+    leader_buffers: LeaderBuffers
+    """What is equal on all ranks after a step although no gradient changes it."""
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -69,6 +72,7 @@ class Learner:
         norm = self._clip_gradients()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        self.leader_buffers.spread()
         if self.average is not None:
             self.average.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -118,6 +122,7 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         compilation=f"{'on' if compiles else 'off'}: {why}",
         average=WeightAverage(model, decay=recipe.ema.decay) if recipe.ema else None,
         judges_average=recipe.validation.weights is Weights.EMA,
+        leader_buffers=LeaderBuffers(model, processes=processes.count),
     )
 
 
