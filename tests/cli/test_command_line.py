@@ -276,3 +276,11 @@ def test_unknown_name_is_refused_with_those_there_are(tmp_path: Path, command: s
 
     assert result.returncode == 1
     assert "there is no nobody in oarlock-runs; there is nothing" in result.stderr
+
+
+def test_folder_with_the_name_of_a_job_is_not_taken_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "mnist").mkdir()
+
+    result = oarlock(tmp_path, "report", "mnist", "--runs", "runs")
+
+    assert "there is no mnist in" in result.stderr  # the job is looked for

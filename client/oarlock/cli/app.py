@@ -207,7 +207,8 @@ def report(
     """
     from oarlock.cli.report_page import write_report
 
-    if Path(name).is_dir():
+    is_run = (Path(name) / "log.jsonl").is_file()  # a folder that happens to have a job's name is none
+    if is_run or ("/" in name and Path(name).is_dir()):
         raise typer.Exit(write_report(Path(name), title="", output=to, opens=opens))
     folder = RunsFolder(root=runs)
     for item in _find(name, folder):

@@ -72,8 +72,9 @@ def list_shares(log: Log) -> tuple[Share, ...]:
     for (before, _), line in zip(_pace_bounds(log), log.paces, strict=True):
         if "stepSeconds" in line:
             steps = max(0, line["step"] - before)
-            waiting += steps * line["dataWaitSeconds"]
-            computing += steps * (line["stepSeconds"] - line["dataWaitSeconds"])
+            waited = line.get("dataWaitSeconds", 0.0)
+            waiting += steps * waited
+            computing += steps * (line["stepSeconds"] - waited)
     stalls = [line["checkpointStallSeconds"] for line in log.checkpoints if "checkpointStallSeconds" in line]
     validating = [line["seconds"] for line in log.validations if "seconds" in line]
     starting = [line["startSeconds"] for line in log.of("start") if "startSeconds" in line]

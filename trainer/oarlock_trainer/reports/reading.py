@@ -39,6 +39,7 @@ def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
     described = _read_json(run_dir / DESCRIPTION_NAME)
     run, dataset = described.get("run") or {}, described.get("dataset") or {}
     best_by = str((run.get("keepBest") or {}).get("metric", ""))
+    best_by = best_by if best_by in METRICS_BY_NAME else ""
     starts = log.of("start")
     return ReportFacts(
         title=title or described.get("job") or _say_model(run) or run_dir.name,
@@ -57,7 +58,7 @@ def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
         recipe=_describe_recipe(run),
         dataset=_describe_dataset(dataset),
         system={key: value for key, value in (starts[-1] if starts else {}).items() if key not in _NOT_OF_THE_SYSTEM},
-        warnings=tuple((line["step"], str(line.get("message", ""))) for line in log.of("warning")),
+        warnings=tuple(_list_warnings(log)),
         made=now,
         version=_own_version(),
     )
@@ -109,6 +110,18 @@ def _find_state(log: Log) -> str:
     return {"export": "trained", "suspended": "stopped"}.get(kinds[-1] if kinds else "", "running")
 
 
+def _list_warnings(log: Log) -> Iterator[tuple[int, str]]:
+    for line in log.of("warning"):
+        yield line["step"], str(line.get("message", ""))
+    if log.left_out:
+        lines = log.steps or log.validations or log.events
+        noun = "line" if log.left_out == 1 else "lines"
+        yield (
+            lines[-1]["step"] if lines else 0,
+            f"{log.left_out:,} {noun} of {_LOG_NAME} made no sense and {'was' if log.left_out == 1 else 'were'} left out",
+        )
+
+
 def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str, str, str]]:
     best = find_best(log.validations, best_by)
     if best:
@@ -137,7 +150,7 @@ def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str,
             say_seconds(sum(a.ended - a.began for a in attempts)),
             f"{restarts or 'no'} restart{'s' * (restarts != 1)}",
         )
-    waits = [(line["dataWaitSeconds"], line["stepSeconds"]) for line in log.paces if line.get("stepSeconds")]
+    waits = [(line.get("dataWaitSeconds", 0.0), line["stepSeconds"]) for line in log.paces if line.get("stepSeconds")]
     if waits:
         yield (
             "waiting for data",
