@@ -4,7 +4,9 @@ import ast
 import graphlib
 import statistics
 import subprocess
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
@@ -29,6 +31,26 @@ def tracked_files(*patterns: str) -> list[Path]:
 
 
 SOURCES = [path for path in tracked_files("*.py") if path.relative_to(ROOT).parts[0] in SOURCE_ROOTS]
+
+
+def find_left_out(paths: list[str], build: dict[str, Any]) -> list[str]:
+    """Return which of the files hatchling leaves out of the wheel: those beside the packages, and those that git ignores.
+
+    Ignored ones are left out even where git knows them. Settings that say more than the packages are not read here.
+    """
+    assert {name: set(value) for name, value in build.items()} == {"targets": {"wheel"}}
+    assert set(build["targets"]["wheel"]) == {"packages"}, "say here what else decides what the wheel holds"
+    packages = build["targets"]["wheel"]["packages"]
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        cwd=ROOT,
+        input="\n".join(paths),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    outside = [path for path in paths if not any(path.startswith(f"{package}/") for package in packages)]
+    return sorted({*outside, *ignored.stdout.splitlines()})
 
 
 def function_lengths(path: Path) -> list[tuple[int, str]]:
@@ -98,3 +120,26 @@ def test_no_path_of_one_machine_is_in_the_tree() -> None:
     texts = [path for path in tracked_files() if path.suffix not in {".gz", ".png"} and path != Path(__file__)]
 
     assert [str(path) for path in texts if any(p in path.read_text(errors="ignore") for p in paths)] == []
+
+
+def test_the_wheel_holds_every_module_and_what_is_read_beside_them() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    kept = tracked_files(*(package for package in build["targets"]["wheel"]["packages"]))
+    paths = {str(path.relative_to(ROOT)) for path in kept}
+
+    assert {str(path.relative_to(ROOT)) for path in SOURCES} <= paths
+    assert {path for path in paths if not path.endswith(".py")} == {
+        *(f"trainer/oarlock_trainer/reports/page.{ending}" for ending in ("css", "js", "html.jinja")),
+        *("crds/oarlock_api/py.typed", "operator/oarlock_operator/py.typed"),
+        *("trainer/oarlock_trainer/py.typed", "client/oarlock/py.typed"),
+    }
+    assert find_left_out(sorted(paths), build) == []
+
+
+def test_files_that_the_wheel_would_lack_are_found() -> None:
+    build = {"targets": {"wheel": {"packages": ["client/oarlock"]}}}
+    paths = ["client/oarlock/py.typed", "client/oarlock/build/page.css", "trainer/oarlock_trainer/py.typed"]
+
+    assert find_left_out(paths, build) == ["client/oarlock/build/page.css", "trainer/oarlock_trainer/py.typed"]
+    with pytest.raises(AssertionError, match="say here"):
+        find_left_out(paths, {"targets": {"wheel": {"packages": [], "exclude": ["*.css"]}}})
