@@ -115,3 +115,22 @@ def test_a_figure_that_is_not_finite_leaves_a_gap_in_the_table(tmp_path: Path) -
 
     (row,) = pq.read_table(tmp_path / "metrics.parquet").to_pylist()
     assert (row["train/loss"], row["learningRate"]) == (None, 0.1)
+
+
+def test_a_mean_is_one_of_the_finite_values_alone(tmp_path: Path) -> None:
+    events = EventFiles(tmp_path, steps=20_000)  # ten steps a point
+    events.rewind(0)
+    for step in range(1, 11):
+        events.take(build_line("step", step, {"train/loss": 1.0 if step % 2 else math.nan}))
+    events.close()
+
+    assert read_scalars(tmp_path / "tensorboard")["train/loss"] == [(10, 1.0)]
+
+
+def test_a_line_that_no_table_takes_costs_a_warning(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path, steps=range(1, 3))
+    journal.write(build_line("warning", 2, message="x" * 2_500_000))
+
+    journal.close()
+
+    assert "metrics.parquet is not written any more" in journal.take_troubles()[0]

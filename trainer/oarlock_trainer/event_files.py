@@ -36,8 +36,8 @@ class EventFiles:
         self._folder = run_dir / FOLDER_NAME
         self._stride = max(1, -(-steps // _CURVE_POINTS))
         self._writer: Any = None
-        self._sums: dict[str, float] = {}
-        self._summed = 0
+        self._sums: dict[str, tuple[float, int]] = {}
+        """Sum and number of the values of each figure: one that is not finite has no part in its mean."""
         self._flushed = 0.0
 
     def rewind(self, step: int, *, validated: bool = True) -> None:
@@ -89,11 +89,11 @@ class EventFiles:
 
     def _add_up(self, step: int, figures: Mapping[str, float]) -> None:
         for name, value in figures.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._summed += 1
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value, count + 1
         if step % self._stride == 0:
-            self._write(step, {name: value / self._summed for name, value in self._sums.items()})
-            self._sums, self._summed = {}, 0
+            self._write(step, {name: total / count for name, (total, count) in self._sums.items()})
+            self._sums = {}
 
     def _write(self, step: int, figures: Mapping[str, float]) -> None:
         from tensorboardX.proto.event_pb2 import Event

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from oarlock_trainer.event_files import EventFiles, can_write_events
 from oarlock_trainer.metrics_table import SHARE_FOR_WRITING, TABLE_NAME, write_metrics_table
 from oarlock_trainer.run_log import LOG_NAME, RunLog
@@ -83,7 +85,10 @@ class Journal:
         began = time.monotonic()
         try:
             write_metrics_table(self._run_dir / LOG_NAME, self._run_dir / TABLE_NAME)
-        except OSError as error:
+        except (
+            OSError,
+            pa.ArrowException,
+        ) as error:  # what is too long or too odd for a table is in the log all the same
             self._table_wanted = False
             self._troubles.append(f"{TABLE_NAME} is not written any more: {error}")
         self._table_written = time.monotonic()
