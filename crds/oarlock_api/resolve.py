@@ -373,4 +373,6 @@ def _freeze_script(frozen: Run, script: Script, defaults: Defaults) -> Run:
 def _hash(run: Run) -> Run:
     # An edit of what may change at any time makes another generation of the spec, and the same run.
     resolved = {key: value for key, value in run.to_wire().items() if key not in {"hash", "generation"}}
-    return run.model_copy(update={"hash": content_hash(resolved)})
+    frozen = run.model_copy(update={"hash": content_hash(resolved)})
+    # By way of the wire, so that every default counts as set: pods of later operators get what is frozen now.
+    return Run.from_wire(frozen.to_wire())

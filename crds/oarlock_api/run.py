@@ -208,6 +208,13 @@ class WorkerRun(OpenModel):
     export_formats: list[ExportFormat] | None = None
     """Forms of the trained model besides safetensors."""
 
+    def to_wire(self) -> dict[str, Any]:
+        """Return the JSON form with what was set alone: the image of a run may hold the trainer of a version before.
+
+        That one refuses fields that it does not know, with whatever default; the trainer fills in its own.
+        """
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
 
 class ScriptRun(OpenModel):
     """What `oarlock_trainer.session` needs of the run of a script: the value of OARLOCK_RUN in its pods."""
