@@ -77,7 +77,7 @@ class Progress(OpenModel):
     """Optimizer steps done."""
     steps: int = 0
     """Optimizer steps of the whole run."""
-    percent: int | None = 0
+    percent: int | None = None
     """Steps done, in percent. Absent: of a script that does not say how many there are."""
     eta_seconds: int | None = None
     """Seconds until the last step, by the latest throughput."""
