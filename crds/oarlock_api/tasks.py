@@ -11,6 +11,8 @@ from oarlock_api.v1alpha1.recipe import Augment, ClassWeights, Loss, LossName, Q
 _WEIGHTED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY, LossName.FOCAL})
 _SMOOTHED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY})
 _MIXING = frozenset({"mixup", "cutmix"})
+_TOP = 5
+"""Classes of topFiveAccuracy, which is measured only if there are more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,16 +84,29 @@ def find_task_misfits(recipe: Recipe, *, ranked_by: dict[str, str], dataset: Run
             found=str(loss.name),
             remedy=f"use {', '.join(facts.losses)}",
         )
+    measured = _list_measured(facts, loss, dataset)
     for path, metric in ranked_by.items():
-        if metric.removeprefix("validation/") not in facts.metrics:
+        if metric.removeprefix("validation/") not in measured:
             yield Finding(
                 path=path,
-                rule=f"must be what validations of {dataset.task} measure",
+                rule=f"must be what validations of {dataset.task} measure{_describe_classes(metric, loss, dataset)}",
                 found=metric,
-                remedy=f"use {', '.join(f'validation/{name}' for name in facts.metrics)}",
+                remedy=f"use {', '.join(f'validation/{name}' for name in measured)}",
             )
     yield from _find_augment_misfits(recipe.augment, facts, dataset)
     yield from _find_loss_misfits(recipe, loss)
+
+
+def _list_measured(facts: TaskFacts, loss: Loss, dataset: RunDataset) -> tuple[str, ...]:
+    """Return what validations of this run measure: five of the classes are a question where there are more, and predicted."""
+    few = loss.name is LossName.CONTRASTIVE or dataset.class_count <= _TOP
+    return tuple(name for name in facts.metrics if not (few and name == "topFiveAccuracy"))
+
+
+def _describe_classes(metric: str, loss: Loss, dataset: RunDataset) -> str:
+    if metric != RankableMetric("validation/topFiveAccuracy"):
+        return ""
+    return f" with {dataset.class_count} classes and the loss {loss.name}"
 
 
 def _find_augment_misfits(augment: Augment, facts: TaskFacts, dataset: RunDataset) -> Iterator[Finding]:

@@ -23,6 +23,23 @@ def find(task: Task, recipe: dict[str, Any], shape: list[int], metric: str = "")
     return [str(found) for found in find_task_misfits(resolved, ranked_by=ranked_by, dataset=dataset(task, shape))]
 
 
+@pytest.mark.parametrize(
+    ("classes", "recipe", "refused"),
+    [(5, {}, True), (6, {}, False), (100, {"loss": {"name": "contrastive"}}, True), (100, {}, False)],
+)
+@pytest.mark.parametrize("path", ["spec.checkpoints.keepBest.metric", "spec.recipe.earlyStop.metric"])
+def test_top_five_accuracy_ranks_only_where_it_is_measured(
+    classes: int, recipe: dict[str, Any], path: str, *, refused: bool
+) -> None:
+    task = Task.IMAGE_CLASSIFICATION
+    given = Recipe.from_wire(recipe)
+    resolved = given.model_copy(update={"loss": resolve_loss(given.loss, task)})
+    data = dataset(task, [8, 8, 1]).model_copy(update={"class_count": classes})
+    found = list(find_task_misfits(resolved, ranked_by={path: "validation/topFiveAccuracy"}, dataset=data))
+
+    assert [each.path for each in found] == [path] * refused
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_figure_of_a_task_is_in_the_table_and_ranks_its_checkpoints(task: Task) -> None:
     facts = TASKS[task]
