@@ -76,9 +76,12 @@ def fit_run_policy(policy: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fit_script(spec: dict[str, Any]) -> Iterator[str]:
     """Run the program with this installation's Python: there are no images here."""
-    script = spec.get("script", {})
-    if script.pop("image", None) is not None:
-        yield "script.image: left out (this machine runs the program with its own Python)"
+    if "script" not in spec:
+        return
+    template = spec["workers"].get("podTemplate", {})
+    for path, part in (("script.image", spec["script"]), ("workers.podTemplate.image", template)):
+        if part.pop("image", None) is not None:
+            yield f"{path}: left out (this machine runs the program with its own Python)"
 
 
 def _fit_gpus(workers: dict[str, Any], machine: Machine) -> Iterator[str]:

@@ -85,3 +85,12 @@ def test_policies_of_clusters_are_left_out_on_a_machine_of_ones_own() -> None:
         "runPolicy.ttlSecondsAfterFinished",
         "runPolicy.queue",
     ]
+
+
+def test_images_are_left_out_where_the_program_runs_with_the_machines_own_python() -> None:
+    job = make_job(podTemplate={"image": "mine:1", "labels": {"team": "vision"}})
+    job["spec"] = {"script": {"command": ["train.py"]}, "workers": job["spec"]["workers"]}
+    fitted = fit_job(job, LAPTOP)
+
+    assert fitted.body["spec"]["workers"]["podTemplate"] == {"labels": {"team": "vision"}}
+    assert [line.partition(":")[0] for line in fitted.changes if "image" in line] == ["workers.podTemplate.image"]
