@@ -2,8 +2,10 @@
 
 import copy
 import os
+import random
 from typing import Any, cast
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -13,6 +15,8 @@ from training.narrow_models import narrow_model
 from oarlock_api.v1alpha1.training_job import LibraryModel, Model
 from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.distributed import Processes
+from oarlock_trainer.errors import ConfigError
+from oarlock_trainer.first_agreement import check_agreement, seed_all
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.sharding import make_whole, shard_model
 
@@ -58,6 +62,23 @@ def learn_normed() -> dict[str, list[Any]]:
             dist.all_reduce(results[name])
     dist.destroy_process_group()
     return {name: value.tolist() for name, value in results.items()}
+
+
+def disagree() -> list[str]:
+    """Check models that are equal on all ranks, and then some that are not; return what the second check says."""
+    processes = _join()
+    seed_all(3)
+    model = nn.Linear(1, 2).to(torch.bfloat16)
+    nn.init.constant_(model.bias, random.random() + np.random.random())  # noqa: NPY002  # as users do
+    check_agreement(model, processes)
+    nn.init.constant_(model.bias, processes.rank)
+    try:
+        check_agreement(model, processes)
+    except ConfigError as error:
+        return [str(error)]
+    finally:
+        dist.destroy_process_group()
+    return []
 
 
 def run_activated_norms() -> dict[str, bool]:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from training.forked_ranks import run_ranks
 from training.narrow_models import narrow_model
 from training.spread_scenarios import (
+    disagree,
     learn,
     learn_normed,
     make_normed_model,
@@ -91,6 +92,11 @@ def test_a_built_in_model_has_the_same_gradients_when_its_blocks_are_computed_ag
 
 def test_built_in_models_of_all_kinds_have_the_same_gradients_and_outputs_when_they_are_sharded() -> None:
     assert run_ranks(2, shard_built_in_models) == [{}, {}]
+
+
+def test_ranks_that_built_another_model_than_rank_0_are_named_before_it_is_sharded() -> None:
+    said = "recipe.parallelism: fsdp: the first weights of rank 1 are not those of rank 0"
+    assert run_ranks(2, disagree) == [[said]] * 2
 
 
 def test_a_copy_of_a_model_whose_blocks_are_computed_again_is_a_model_of_its_own() -> None:

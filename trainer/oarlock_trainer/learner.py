@@ -19,6 +19,7 @@ from oarlock_trainer.compilation import choose_compilation
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
+from oarlock_trainer.first_agreement import check_agreement, seed_all
 from oarlock_trainer.first_weights import FirstWeights, load_first_weights
 from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.models import SampleForm, build_model
@@ -99,8 +100,10 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         UserCodeError: if code of the user's own raises.
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
-    torch.manual_seed(recipe.seed)
+    seed_all(recipe.seed)
     model, first_weights = _build_first_model(config, form, outputs)
+    if recipe.parallelism is Parallelism.FSDP:
+        check_agreement(model, processes)
     groups = recipe.param_groups or ()
     freeze_parameters(model, groups)
     compiles, why = choose_compilation(
