@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from oarlock_trainer.errors import TrainerError
 from oarlock_trainer.session import Session, open_session
 
 STEPS = 12
@@ -107,4 +108,15 @@ def report_unequal_figures(folder: Path, kind: str) -> str:
                 session.report(**names)
     except Exception as error:  # noqa: BLE001  # the test looks at it
         return str(error)
+    return ""
+
+
+def report_no_number(folder: Path, name: str) -> str:
+    os.environ |= {"OARLOCK_RUN": "", "OARLOCK_RUN_DIR": str(folder)}
+    try:
+        with open_session(counter=Counter({})) as session:
+            for _ in session.steps(12):
+                session.report(**{name: float("nan"), "fine": 1.0})
+    except TrainerError as error:
+        return f"{error} {error.remedy}"
     return ""

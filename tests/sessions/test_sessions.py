@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from sessions.adversaries import EVERY, STEPS, Counter, report_unequal_figures, train
+from sessions.adversaries import EVERY, STEPS, Counter, report_no_number, report_unequal_figures, train
 from training.forked_ranks import RankFailedError, run_ranks
 
 from oarlock_trainer.checkpoints.parts import UnsavableStateError, collect_parts, restore_parts
@@ -99,3 +99,11 @@ def test_figures_that_differ_are_refused(kind: str, said: str, tmp_path: Path) -
     answers = run_ranks(1 if kind == "steps" else 2, report_unequal_figures, tmp_path, kind)
 
     assert said in answers[0]
+
+
+def test_loss_alone_tells_that_a_program_has_diverged(tmp_path: Path) -> None:
+    assert run_ranks(1, report_no_number, tmp_path / "other", "distance") == [""]
+
+    (said,) = run_ranks(1, report_no_number, tmp_path / "loss", "loss")
+    assert "not finite" in said
+    assert "recipe" not in said

@@ -8,12 +8,15 @@ from oarlock_trainer.errors import NonFiniteError
 PATIENCE_STEPS = 10
 """Consecutive steps without a finite loss after which the run ends."""
 
+_REMEDY = "lower recipe.optimizer.learningRate, lengthen schedule.warmupFraction or set gradientClipNorm"
+
 
 class DivergenceWatch:
     """Sees the losses of all ranks in the order of the steps, so that all ranks end at the same one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, remedy: str = _REMEDY) -> None:
         self._since: int | None = None
+        self._remedy = remedy
 
     @property
     def is_finite(self) -> bool:
@@ -34,7 +37,7 @@ class DivergenceWatch:
             if step - self._since + 1 >= PATIENCE_STEPS:
                 raise NonFiniteError(
                     f"the training loss is not finite since step {self._since} ({PATIENCE_STEPS} steps in a row)",
-                    remedy="lower recipe.optimizer.learningRate, lengthen schedule.warmupFraction or set gradientClipNorm",
+                    remedy=self._remedy,
                 )
 
     def end(self) -> None:
@@ -46,5 +49,5 @@ class DivergenceWatch:
         if self._since is not None:
             raise NonFiniteError(
                 f"the training loss is not finite from step {self._since} to the end of the run",
-                remedy="lower recipe.optimizer.learningRate, lengthen schedule.warmupFraction or set gradientClipNorm",
+                remedy=self._remedy,
             )

@@ -27,6 +27,9 @@ from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.throughput import Throughput
 
 _STEP = "step"
+_LOSS = "train/loss"
+"""What a program that reports `loss` is watched by; other figures may be infinite, a gradient's norm or a distance for example."""
+_REMEDY = "lower the program's learning rate, warm it up, clip gradients, or leave out steps whose loss is not finite"
 _ENDLESS = 2**62
 """Samples of an epoch where nobody says how many there are: none ever ends."""
 
@@ -69,7 +72,7 @@ class StepLoop:
         )
         self._saver = Saver(checkpointer, self._state, plan=plan, clock=SaveClock(run.checkpoint_every, now=now))
         self._throughput = Throughput(batch_size=self._batch_size, now=now)
-        self._watch = DivergenceWatch()
+        self._watch = DivergenceWatch(remedy=_REMEDY)
         self._columns: tuple[str, ...] | None = None
         self._statistics = StepStatistics(columns=0)
         self._agreement = Agreement(self._group.control, statistics=self._statistics, step=self.step)
@@ -223,8 +226,9 @@ class StepLoop:
         eta = self._throughput.forecast(steps_left=self._length.steps - self.step, validations_left=0)
         self._figures.note_steps(self.step, verdict, self._columns or (), epoch=self._epoch(), eta=eta)
         self._note_save(self._saver.poll(self._throughput))
-        for figures in verdict.figures if self._columns else ():
-            self._watch.see(figures.first_step, figures.means[:, 0].tolist())
+        loss = self._columns.index(_LOSS) if self._columns and _LOSS in self._columns else None
+        for figures in verdict.figures if loss is not None else ():
+            self._watch.see(figures.first_step, figures.means[:, loss].tolist())
 
     def _epoch(self) -> float | None:
         return None if self._length.train_samples == _ENDLESS else self._length.epoch(self.step)
