@@ -36,6 +36,8 @@ def compute_bare_losses(model: str) -> list[float]:
     """Train 20 steps on one batch of noise, and return the losses; the weights and the noise are drawn from seed 0."""
     import torch
 
+    # Layers this small gain nothing by threads, and on a machine with other tests these wait for one another: minutes.
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     narrow = narrow_model(model, side=_SIDE)
     network, (inputs, targets) = narrow.build(), narrow.make_batch()
