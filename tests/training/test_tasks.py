@@ -38,8 +38,9 @@ CASES: dict[str, tuple[TaskName, dict[str, Any]]] = {
 class Made:
     """A task over a small data set, and outputs that fit it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, **changes: Any) -> None:
         kind, recipe = CASES[name]
+        recipe = {**recipe, **changes}
         self.dataset = write_task_dataset(folder / name, kind)
         self.task: Task = build_task(make_task_run(self.dataset, model="any", recipe=recipe), self.dataset, device=CPU)
         self.training = StreamedSamples(self.dataset.split("train"), CPU)
@@ -170,15 +171,27 @@ def test_a_broken_image_has_no_ratio_of_signal_to_noise(tmp_path: Path) -> None:
 def test_true_boxes_are_read_back_when_outputs_are_the_targets(tmp_path: Path) -> None:
     made = Made(tmp_path, "boxes")
     boxes = made.validation.take(np.arange(12)).targets
-    targets = draw_targets(boxes, classes=2, height=8, width=8)
+    targets = draw_targets(boxes, classes=2, height=8, width=8, extent=(8, 8))
     outputs = torch.cat((torch.logit(targets.heat.clamp(1e-4, 1 - 1e-4)), targets.places), dim=1)
 
-    found = decode_boxes(outputs, classes=2)
+    found = decode_boxes(outputs, classes=2, extent=(8, 8))
     precision = compute_average_precision(count_matches(found, boxes, classes=2).numpy(), classes=2)
 
     for predicted, true in zip(found, boxes, strict=True):
         assert torch.allclose(predicted[:2, 2:].sort(dim=0).values, true[:2, 1:].sort(dim=0).values, atol=1e-4)
     assert precision.tolist() == pytest.approx([1, 1], abs=1e-6)
+
+
+def test_a_cell_is_four_pixels_to_the_far_edge_when_sides_are_no_multiples_of_that(tmp_path: Path) -> None:
+    made = Made(tmp_path, "boxes", augment={"crop": 25})
+    at = torch.tensor(
+        [[[0, 24.5 / 25, 1 / 2, 4 / 25, 8 / 25]]]
+    )  # in the last of 7 cells, whose first pixel is the 24th
+    maps = torch.full((1, 6, 7, 7), -9.0)
+    maps[0, 0, 3, 6], maps[0, 2:, 3, 6] = 9.0, torch.tensor([1, 2, 0.125, 0.125])
+
+    assert torch.allclose(made.task.predict(maps)[0, 0, 2:], at[0, 0, 1:])
+    assert float(made.task.sample_losses(maps, at)) == pytest.approx(0, abs=0.01)
 
 
 @settings(max_examples=40, deadline=None)

@@ -25,12 +25,16 @@ class HeatTargets:
     """float32 [N, 1, h, w]."""
 
 
-def draw_targets(boxes: Tensor, *, classes: int, height: int, width: int) -> HeatTargets:
+def draw_targets(boxes: Tensor, *, classes: int, height: int, width: int, extent: tuple[float, float]) -> HeatTargets:
     """Return the targets, on a grid of `height` by `width` cells, of boxes [N, M, 5].
+
+    The image takes up `extent` of the cells, down and across: where a side is no multiple of a cell's, the last lies partly
+    beyond it.
 
     One box after the other, so that of two with one centre the later counts on every device; all images at once.
     """
     count, device = len(boxes), boxes.device
+    tall, broad = extent
     heat = torch.zeros(count, classes, height, width, device=device)
     places = torch.zeros(count, 4, height, width, device=device)
     is_centre = torch.zeros(count, 1, height, width, device=device)
@@ -38,7 +42,7 @@ def draw_targets(boxes: Tensor, *, classes: int, height: int, width: int) -> Hea
     rows, columns = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)[None, :]
     for box in boxes.unbind(dim=1):
         kind, present = box[:, 0].clamp(min=0).to(torch.int64), box[:, 0] >= 0
-        across, down, wide, high = box[:, 1] * width, box[:, 2] * height, box[:, 3] * width, box[:, 4] * height
+        across, down, wide, high = box[:, 1] * broad, box[:, 2] * tall, box[:, 3] * broad, box[:, 4] * tall
         x, y = across.floor().clamp(0, width - 1), down.floor().clamp(0, height - 1)
         distance = (columns - x[:, None, None]) ** 2 + (rows - y[:, None, None]) ** 2
         spread = (2 * _measure_radius(wide, high) + 1) / 6
@@ -75,20 +79,22 @@ def heat_losses(logits: Tensor, heat: Tensor) -> Tensor:
     return -torch.where(peaks, at_peaks, elsewhere).sum(dim=(1, 2, 3))
 
 
-def decode_boxes(maps: Tensor, *, classes: int) -> Tensor:
+def decode_boxes(maps: Tensor, *, classes: int, extent: tuple[float, float]) -> Tensor:
     """Return float32 [N, K, 6]: class, score, centre, width and height as shares of the image, best first.
+
+    The image takes up `extent` of the cells, down and across.
 
     Cells that are the highest of their neighbourhood are boxes; nothing else suppresses doubles.
     """
-    height, width = maps.shape[2:]
+    (height, width), (tall, broad) = maps.shape[2:], extent
     heat = maps[:, :classes].sigmoid()
     heat = heat * (heat == functional.max_pool2d(heat, 3, stride=1, padding=1))
     scores, found = heat.flatten(1).topk(min(_MOST_BOXES, classes * height * width), dim=1)
     kind, cell = found // (height * width), found % (height * width)
     values = maps[:, classes:].flatten(2).gather(2, cell[:, None, :].expand(-1, 4, -1))
-    across = (cell % width + values[:, 2]) / width
-    down = (torch.div(cell, width, rounding_mode="floor") + values[:, 3]) / height
+    across = (cell % width + values[:, 2]) / broad
+    down = (torch.div(cell, width, rounding_mode="floor") + values[:, 3]) / tall
     return torch.stack(
-        (kind.float(), scores, across, down, values[:, 0].clamp(min=0) / width, values[:, 1].clamp(min=0) / height),
+        (kind.float(), scores, across, down, values[:, 0].clamp(min=0) / broad, values[:, 1].clamp(min=0) / tall),
         dim=2,
     )

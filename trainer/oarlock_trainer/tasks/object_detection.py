@@ -27,6 +27,8 @@ from oarlock_trainer.tasks.heat_maps import decode_boxes, draw_targets, heat_los
 from oarlock_trainer.tasks.image_inputs import ImageInputs
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
+_CELL = 4
+"""Pixels of a side of a cell of the maps, also of the last, which may lie partly beyond the image."""
 _SIZE_WEIGHT = 0.1
 """Of the size in the loss, as the authors have it: sizes in cells are large numbers."""
 
@@ -43,6 +45,7 @@ class ObjectDetection:
         self._images = ImageInputs(run, dataset, device=device)
         self.form = self._images.form
         self._height, self._width = run.sample_shape[:2]
+        self._extent = (self.form.height / _CELL, self.form.width / _CELL)
 
     def draw(self, step: int) -> NDArray[np.float32]:
         return self._images.draw(step)
@@ -79,7 +82,8 @@ class ObjectDetection:
     def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return [N]: focal loss of the heat map, and distances of size and place, for each box of an image."""
         maps = outputs.float()
-        wanted = draw_targets(targets, classes=self._classes, height=maps.shape[2], width=maps.shape[3])
+        height, width = maps.shape[2:]
+        wanted = draw_targets(targets, classes=self._classes, height=height, width=width, extent=self._extent)
         heat = heat_losses(maps[:, : self._classes], wanted.heat)
         off = (maps[:, self._classes :] - wanted.places).abs() * wanted.is_centre
         size, place = off[:, :2].sum(dim=(1, 2, 3)), off[:, 2:].sum(dim=(1, 2, 3))
@@ -107,7 +111,7 @@ class ObjectDetection:
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return float32 [N, K, 6]: class, score, centre, width and height as shares of the image, best first."""
-        return decode_boxes(outputs.float(), classes=self._classes)
+        return decode_boxes(outputs.float(), classes=self._classes, extent=self._extent)
 
     def describe_input(self) -> dict[str, Any]:
         return self._images.description
