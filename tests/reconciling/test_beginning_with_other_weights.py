@@ -44,6 +44,8 @@ def test_a_job_waits_for_the_one_whose_weights_it_begins_with(
 
     assert (status.phase, status.reason) == (JobPhase.WAITING_FOR_DATA, reason)
     assert says in status.message
+    said = {each.type: each.reason for each in status.conditions if each.status == "False"}
+    assert said == {"InitialWeightsReady": reason}
     assert not planned.create
     assert planned.wake_at is not None
     assert planned.wake_at <= NOW + 10

@@ -10,8 +10,9 @@ from oarlock_api.v1alpha1.recipe import Count, RankableMetric, Recipe
 from oarlock_api.v1alpha1.values import (
     OBJECT_NAME_MAX_LENGTH,
     OBJECT_NAME_PATTERN,
+    WEIGHTS_PATTERN,
+    InnerPath,
     ObjectName,
-    RelativePath,
     ShortText,
 )
 from oarlock_api.v1alpha1.volumes import VolumeSpec
@@ -36,7 +37,7 @@ class LibraryModel(WireModel):
 
     name: ModelName
     """Name of the model."""
-    weights: ShortText | None = None
+    weights: Annotated[str, Field(min_length=1, max_length=1024, pattern=WEIGHTS_PATTERN)] | None = None
     """Pretrained weights: a safetensors or PyTorch file, by its path on the checkpoint volume, or by its path in the pods if that
     begins with a slash: /oarlock/data is the data volume. Nothing is downloaded. Absent: the weights are random."""
 
@@ -60,7 +61,7 @@ class InitFrom(WireModel):
 
     job: OarlockName | None = None
     """A TrainingJob of this namespace, whose best weights are taken. The job waits until that one has finished."""
-    path: RelativePath | None = None
+    path: InnerPath | None = None
     """A safetensors or PyTorch file on the checkpoint volume."""
     match: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     """Regular expression: only parameters and buffers whose whole names in the new model match are taken, and each of them must

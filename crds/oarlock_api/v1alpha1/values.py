@@ -28,6 +28,9 @@ RelativePath = Annotated[str, Field(max_length=1024, pattern=f"^({_PATH_PATTERN}
 InnerPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=f"^{_PATH_PATTERN}$")]
 """Path of something inside a volume or an archive, without a leading slash and without `..`."""
 
+WEIGHTS_PATTERN = f"^/?{_PATH_PATTERN}$"
+"""Path inside a volume, or with a leading slash one of the pods; without `..`."""
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 ShortText = Annotated[str, Field(max_length=1024)]

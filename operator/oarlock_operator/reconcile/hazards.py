@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
+from oarlock_operator.manifests.first_weights import build_first_weights_mounts
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.policy.conditions import Aspect, find_condition
 from oarlock_operator.policy.refusals import find_refusal
@@ -73,7 +74,8 @@ def _describe_claims(job: JobView) -> Iterator[Aspect]:
     if job.run is None:
         return
     data = [job.run.dataset.claim] if job.run.dataset else []
-    needed = dict.fromkeys((*data, job.run.checkpoints.claim))
+    first = [mount.claim for mount in build_first_weights_mounts(job.run)]
+    needed = dict.fromkeys((*data, job.run.checkpoints.claim, *first))
     troubled = [claim for name in needed if (claim := job.observed.claims.get(name)) and _is_troubled(claim)]
     if troubled:
         reason = "ClaimLost" if troubled[0].phase == "Lost" else "ClaimTerminating"

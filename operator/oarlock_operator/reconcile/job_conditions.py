@@ -50,7 +50,8 @@ def _describe_dataset(job: JobView, step: JobStep) -> Iterator[Aspect]:
                 type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}"
             )
     elif step.phase is JobPhase.WAITING_FOR_DATA:
-        yield Aspect(type="DatasetReady", holds=False, reason=step.reason, message=step.message)
+        kind = "InitialWeightsReady" if step.reason.startswith("InitJob") else "DatasetReady"
+        yield Aspect(type=kind, holds=False, reason=step.reason, message=step.message)
 
 
 def _describe_admission(job: JobView, step: JobStep) -> Iterator[Aspect]:
