@@ -6,7 +6,8 @@ their own: they must never wait behind gradients, nor on a GPU.
 
 import inspect
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +28,9 @@ from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
 
 _COLLECTIVE_TIMEOUT = timedelta(days=1)
 """A dead peer closes its connections; whether a silent one hangs is for the agent's progress deadline to say."""
+
+_POLL_SECONDS = 0.02
+_BEAT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,8 +54,13 @@ class Processes:
 
 
 @contextmanager
-def join_processes(config: TrainerConfig, device: torch.device) -> Iterator[Processes]:
+def join_processes(config: TrainerConfig, device: torch.device, *, on_beat: Callable[[], None]) -> Iterator[Processes]:
     """Join the other processes; leave them in order when the context ends well.
+
+    Args:
+        config: which process this is.
+        device: where it computes.
+        on_beat: gives a sign of life, now and then while the others are waited for at the end.
 
     Raises:
         RendezvousError: if they do not find one another.
@@ -60,9 +69,23 @@ def join_processes(config: TrainerConfig, device: torch.device) -> Iterator[Proc
     control = cast("dist.ProcessGroup", dist.new_group(backend="gloo", timeout=_COLLECTIVE_TIMEOUT))
     _tell_peers(config, control)
     yield Processes(rank=config.rank, count=config.processes, device=device, control=control)
-    # Without the barrier a rank that is done early closes its connections under the others, which look failed then.
-    dist.barrier(group=control)
+    wait_for_all(control, on_beat=on_beat)
     dist.destroy_process_group()
+
+
+def wait_for_all(control: dist.ProcessGroup, *, on_beat: Callable[[], None]) -> None:
+    """Wait until all ranks are here, with signs of life: rank 0 may export for long while the others have nothing to do.
+
+    Without it a rank that is done early closes its connections under the others, which look failed then.
+    """
+    work = cast("dist.Work", dist.barrier(group=control, async_op=True))
+    beaten = time.monotonic()
+    while not work.is_completed():
+        time.sleep(_POLL_SECONDS)
+        if time.monotonic() - beaten >= _BEAT_SECONDS:
+            beaten = time.monotonic()
+            on_beat()
+    work.wait()  # done: this raises what went wrong
 
 
 def _tell_peers(config: TrainerConfig, control: dist.ProcessGroup) -> None:

@@ -46,7 +46,7 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
     """
     device = open_device(config)
     record.beat(PodPhase.RENDEZVOUS)
-    with join_processes(config, device) as processes:
+    with join_processes(config, device, on_beat=partial(_beat_at_the_end, record, stop)) as processes:
         p = prepare(config, processes, record, stop)
         learner, steering, step = p.learner, p.steering, p.step
         while True:
@@ -200,6 +200,10 @@ def _export(p: Preparation, config: TrainerConfig, step: int, model: nn.Module) 
     )
     steering.record.report(export=path)
     steering.reporter.say("export", step, f"the {choice.origin} is exported to {config.run_dir / path}", export=path)
+
+
+def _beat_at_the_end(record: RankRecord, stop: StopRequest) -> None:
+    record.beat(PodPhase.SUSPENDING if stop else PodPhase.EXPORTING)
 
 
 def _close(p: Preparation) -> None:

@@ -29,8 +29,10 @@ def look_back(p: Preparation, config: TrainerConfig, step: int, *, device: torch
     for form in config.run.export_formats or ():
         p.steering.record.beat(PodPhase.EXPORTING)
         _attempt(p, step, f"the model was not exported as {form.value}", partial(_write_format, p, config, form, step))
+    p.steering.record.beat(PodPhase.EXPORTING)
     if len(p.data.validation):
         _attempt(p, step, "the model was exported but not examined", partial(_examine, p, config, device))
+    p.steering.record.beat(PodPhase.EXPORTING)
     target = config.run_dir / REPORT_NAME
     _attempt(p, step, "the report was not written", partial(write_report, config.run_dir, target, now=time.time()))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +21,7 @@ from oarlock_api.contract import EXIT_SUSPENDED, Outcome, PodPhase
 from oarlock_api.metrics import RANKABLE_METRICS
 from oarlock_api.run import ScriptRun
 from oarlock_trainer.config import LOCAL_RANK_ENV, RANK_ENV
-from oarlock_trainer.distributed import Processes
+from oarlock_trainer.distributed import Processes, wait_for_all
 from oarlock_trainer.errors import ConfigError, RendezvousError
 from oarlock_trainer.failures import classify_failure
 from oarlock_trainer.process_death import die_with_parent
@@ -52,7 +53,7 @@ def open_session(**parts: torch.nn.Module | Stateful) -> Iterator[Session]:
     record.beat(PodPhase.LOADING)
     try:
         place = read_place(os.environ)
-        with watch_for_stop() as stop, _join(place) as processes:
+        with watch_for_stop() as stop, _join(place, record) as processes:
             session = Session(place, processes, record=record, stop=stop)
             session.keep(**parts)
             yield session
@@ -115,7 +116,7 @@ class _Group:
 
 
 @contextmanager
-def _join(place: Place) -> Iterator[Processes]:
+def _join(place: Place, record: RankRecord) -> Iterator[Processes]:
     """Join the other processes, or take the group that the program has made; leave in order when all goes well."""
     device = _open_device(place)
     group = _open_group(place, device)
@@ -126,8 +127,8 @@ def _join(place: Place) -> Iterator[Processes]:
         if end.code != EXIT_SUSPENDED:  # an end that the others may not share
             raise
         suspended = end
-    # Without the barrier a rank that is done early closes its connections under the others, which look failed then.
-    dist.barrier(group=group.control)
+    phase = PodPhase.SUSPENDING if suspended else PodPhase.EXPORTING
+    wait_for_all(group.control, on_beat=partial(record.beat, phase))
     if group.is_own:
         dist.destroy_process_group()
     if suspended is not None:
