@@ -1,6 +1,7 @@
 """Fixtures that several topics share: one real control plane a run, with the project's own definitions in it."""
 
 import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from control_plane.server import ControlPlane
 DEFINITIONS = sorted((Path(__file__).parents[1] / "crds").glob("*.yaml"))
 
 _numbers = itertools.count(1)
+
+# Before anybody imports torch: its threads wait for one another by spinning, and each core runs another test already.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Examples are judged by what they show, never by how busy the machine is.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
