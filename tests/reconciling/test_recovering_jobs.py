@@ -159,6 +159,16 @@ def test_a_pod_that_vanished_is_a_free_restart() -> None:
     assert "pod lenet-0a1b2c3d-0-1 (node rank 1) is gone" in status.message
 
 
+def test_a_pod_that_vanished_is_a_free_restart_when_another_has_ended_well_whatever_the_status_says() -> None:
+    job = train(spec=make_spec(nodes=2), status={"nodes": 0, "phase": JobPhase.STARTING})
+    first = end_pod(job.pods[0], record=make_record())
+
+    planned = plan(replace(job, pods=(first,), report=None))
+
+    assert status_of(planned).reason == "PodDeleted"
+    assert planned.create == ()
+
+
 def test_a_pod_on_a_lost_node_is_a_free_restart() -> None:
     job = replace(train(spec=make_spec(nodes=2)), lost_nodes=frozenset({"node-1"}))
 

@@ -119,8 +119,12 @@ class JobView:
 
     @property
     def were_all_running(self) -> bool:
-        """Whether the pods of the attempt once ran all together: from then on, a pod that is missing was taken away."""
-        return self.nodes > 0 and self.status.nodes >= self.nodes
+        """Whether the pods of the attempt once ran all together: from then on, a pod that is missing was taken away.
+
+        A pod that has ended well met all the others, whatever an old cache has made the status say since.
+        """
+        ended_well = any(pod.phase == "Succeeded" for pod in self.pods.values())
+        return self.nodes > 0 and (self.status.nodes >= self.nodes or ended_well)
 
     @property
     def pod_group_name(self) -> str:
