@@ -73,7 +73,7 @@ MALFORMED = [
     *(Case(kind="TrainingJob", name=name, spec=JOB, path="metadata.name") for name in BAD_NAMES),
     *(Case(kind="Dataset", name=name, spec=DATASET, path="metadata.name") for name in BAD_NAMES),
     Case(kind="TrainingJob", name="large", spec=job(**with_variables(100, 4096)), path="metadata.annotations"),
-    Case(kind="TrainingJob", name="null", spec=job(recipe={"epochs": None, "optimizer": [{}]}), path="spec.recipe"),
+    Case(kind="TrainingJob", name="nulls", spec=job(recipe={"epochs": None, "optimizer": [{}]}), path="spec.recipe"),
     Case(kind="TrainingJob", name="list", spec=[job()], path="spec"),  # type: ignore[arg-type]  # a wrong type is the point
     Case(kind="Dataset", name="rows", spec={**DATASET, "task": "tabular"}, path="spec.task"),
     Case(kind="Dataset", name="encoded", spec={**DATASET, "image": {"encoding": "png"}}, path="spec.image.encoding"),

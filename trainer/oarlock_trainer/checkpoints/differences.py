@@ -11,7 +11,8 @@ from oarlock_trainer.state import CheckpointedRun
 
 def describe_training(run: CheckpointedRun) -> dict[str, Any]:
     """Return what the training hash is made of, as the checkpoint keeps it."""
-    wire = run.to_wire()
+    # In full, with the defaults that nobody set: what is left out today may have another default tomorrow.
+    wire = run.model_dump(mode="json", by_alias=True, exclude_none=True)
     keys = ("datasetVersion", "task", "sampleShape", "classCount", "trainSamples", "model", "recipe", "command", "seed")
     return {key: wire[key] for key in keys if key in wire}
 
