@@ -1,7 +1,6 @@
 """Image to image: an image in, an image out. The target is another image, or, of an autoencoder, the input itself."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,36 +11,25 @@ from torch.nn import functional
 from oarlock_api.run import WorkerRun
 from oarlock_api.v1alpha1.recipe import Loss, LossName
 from oarlock_trainer.datasets import StoredDataset
-from oarlock_trainer.tasks.image_inputs import WHITE, ImageInputs
+from oarlock_trainer.tasks.image_inputs import WHITE
+from oarlock_trainer.tasks.image_task import ImageTask
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
 _MOST_DECIBELS = 100.0
 """Of a perfect prediction, whose ratio would be infinite."""
 
 
-class ImageToImage:
+class ImageToImage(ImageTask):
     """Outputs are [N, C, H, W], targets likewise from 0 to 1; a loss of the input's own values undoes noise added to it."""
 
     training_quantities: tuple[str, ...] = ("loss", "meanAbsoluteError")
     tallies = 3
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
+        super().__init__(run, dataset, device=device)
         target = dataset.manifest.target or dataset.manifest.input
         self.outputs = target.shape[2]
-        self._images = ImageInputs(run, dataset, device=device)
-        self.form = self._images.form
         self._loss = (run.recipe.loss or Loss()).name or LossName.MSE
-
-    def draw(self, step: int) -> NDArray[np.float32]:
-        return self._images.draw(step)
-
-    def pair(self, ids: NDArray[np.int64], step: int | None) -> NDArray[np.int64] | None:
-        del ids, step
-        return None
-
-    def weigh(self, ids: NDArray[np.int64], step: int) -> float:
-        del step
-        return float(len(ids))
 
     def prepare(self, batch: Batch) -> Prepared:
         inputs = self._images.normalise(self._images.change(batch.rows.samples, batch.draws))
@@ -91,6 +79,3 @@ class ImageToImage:
         """Return the image: float32 [N, C, H, W] from 0 to 1."""
         values = outputs.float()
         return values.sigmoid() if self._loss is LossName.BINARY_CROSS_ENTROPY else values.clamp(0, 1)
-
-    def describe_input(self) -> dict[str, Any]:
-        return self._images.description

@@ -5,8 +5,6 @@ right and down of its cell's corner the centre lies. Targets are boxes float32 [
 shares of the image; class -1 is padding.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +22,7 @@ from oarlock_trainer.tasks.average_precision import (
     cumulate,
 )
 from oarlock_trainer.tasks.heat_maps import decode_boxes, draw_targets, heat_losses
-from oarlock_trainer.tasks.image_inputs import ImageInputs
+from oarlock_trainer.tasks.image_task import ImageTask
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
 _CELL = 4
@@ -33,30 +31,18 @@ _SIZE_WEIGHT = 0.1
 """Of the size in the loss, as the authors have it: sizes in cells are large numbers."""
 
 
-class ObjectDetection:
+class ObjectDetection(ImageTask):
     """Boxes and their classes."""
 
     training_quantities: tuple[str, ...] = ("loss",)
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
+        super().__init__(run, dataset, device=device)
         self._classes = run.class_count
         self.outputs = self._classes + 4
         self.tallies = 1 + count_tallies(self._classes)
-        self._images = ImageInputs(run, dataset, device=device)
-        self.form = self._images.form
         self._height, self._width = run.sample_shape[:2]
         self._extent = (self.form.height / _CELL, self.form.width / _CELL)
-
-    def draw(self, step: int) -> NDArray[np.float32]:
-        return self._images.draw(step)
-
-    def pair(self, ids: NDArray[np.int64], step: int | None) -> NDArray[np.int64] | None:
-        del ids, step
-        return None
-
-    def weigh(self, ids: NDArray[np.int64], step: int) -> float:
-        del step
-        return float(len(ids))
 
     def prepare(self, batch: Batch) -> Prepared:
         inputs = self._images.normalise(self._images.change(batch.rows.samples, batch.draws))
@@ -112,6 +98,3 @@ class ObjectDetection:
     def predict(self, outputs: Tensor) -> Tensor:
         """Return float32 [N, K, 6]: class, score, centre, width and height as shares of the image, best first."""
         return decode_boxes(outputs.float(), classes=self._classes, extent=self._extent)
-
-    def describe_input(self) -> dict[str, Any]:
-        return self._images.description

@@ -1,7 +1,5 @@
 """Segmentation: one class for each pixel of an image, judged by the overlap of what is predicted and what is there."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,7 +19,7 @@ from oarlock_trainer.tasks.classes import (
     measure_overlap,
     tabulate_confusion,
 )
-from oarlock_trainer.tasks.image_inputs import ImageInputs
+from oarlock_trainer.tasks.image_task import ImageTask
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
 _AUXILIARY_WEIGHT = 0.4
@@ -30,30 +28,18 @@ _SMOOTHING = 1.0
 """Pixels added to either part of a Dice coefficient, so that a class that is absent has one."""
 
 
-class Segmentation:
+class Segmentation(ImageTask):
     """Outputs are logits [N, classes, H, W], targets masks uint8 [N, H, W]; class 0 is the background."""
 
     training_quantities: tuple[str, ...] = ("loss", "pixelAccuracy")
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
+        super().__init__(run, dataset, device=device)
         self.outputs = run.class_count
         self.tallies = 1 + self.outputs**2
-        self._images = ImageInputs(run, dataset, device=device)
-        self.form = self._images.form
         self._loss = run.recipe.loss or Loss()
         weights = weigh_classes(self._loss.class_weights, dataset.manifest.class_counts.get("train", []))
         self._weights = None if weights is None else torch.from_numpy(weights).to(device)
-
-    def draw(self, step: int) -> NDArray[np.float32]:
-        return self._images.draw(step)
-
-    def pair(self, ids: NDArray[np.int64], step: int | None) -> NDArray[np.int64] | None:
-        del ids, step
-        return None
-
-    def weigh(self, ids: NDArray[np.int64], step: int) -> float:
-        del step
-        return float(len(ids))
 
     def prepare(self, batch: Batch) -> Prepared:
         inputs = self._images.normalise(self._images.change(batch.rows.samples, batch.draws))
@@ -130,9 +116,6 @@ class Segmentation:
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the class of each pixel: uint8 [N, H, W]."""
         return outputs.argmax(dim=1).to(torch.uint8)
-
-    def describe_input(self) -> dict[str, Any]:
-        return self._images.description
 
 
 def flatten_pixels(maps: Tensor) -> Tensor:
