@@ -119,3 +119,21 @@ def test_an_undisturbed_job_takes_few_writes() -> None:
     assert phase is JobPhase.SUCCEEDED
     assert world.version <= 6
     assert world.status.restart_count == 0
+
+
+def test_pods_of_a_suspended_job_are_not_said_to_be_gone_when_their_nodes_are_back_and_a_cache_is_old() -> None:
+    world = JobWorld(nodes=2)
+    before_all = world.observe()
+    world.begin()
+    world.lost_nodes = frozenset({"node-0", "node-1"})
+    world.reconcile(world.observe())
+    world.set_suspended(suspend=True)
+    with contextlib.suppress(OperatorKilledError):
+        world.reconcile(world.observe(), survives=1)
+    world.lost_nodes = frozenset()
+
+    world.reconcile(replace(world.observe(), pods=before_all.pods, report=None))
+
+    assert world.status.reason == "Suspending"
+    assert world.settle() is JobPhase.SUSPENDED
+    assert not world.pods

@@ -53,13 +53,15 @@ def _rest_suspended(job: JobView, abandoned: Sequence[ObservedPod]) -> JobStep:
         if latest and job.run
         else "no checkpoint yet"
     )
+    message = f"{_describe_rest(abandoned)}; {safe}. {_say_how_to_resume(job)}"
+    is_said = holds(job.status.conditions, "Suspended") and job.status.message == message
     return JobStep(
         phase=JobPhase.SUSPENDED,
         reason="Suspended",
-        message=f"{_describe_rest(abandoned)}; {safe}. {_say_how_to_resume(job)}",
+        message=message,
         changes={**(_begin_anew(job) if job.wanted != job.nodes else {}), "retry_after": None},
-        # That nothing is there must not be believed of a cache either.
-        confirm=not holds(job.status.conditions, "Suspended") or job.wanted != job.nodes,
+        # That nothing is there, or no more than before, must not be believed of a cache either.
+        confirm=not is_said or job.wanted != job.nodes,
     )
 
 
