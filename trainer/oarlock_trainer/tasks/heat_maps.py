@@ -10,6 +10,8 @@ _LEAST_OVERLAP = 0.7
 """A box whose centre is off by the radius of a peak still overlaps the true one by this."""
 _MOST_BOXES = 100
 """Boxes that are read from one image."""
+_BOXES_AT_ONCE = 32
+"""Peaks that are drawn at once, each as large as the heat map: more would take more memory than time."""
 _CERTAIN = 1e-4
 
 
@@ -31,28 +33,56 @@ def draw_targets(boxes: Tensor, *, classes: int, height: int, width: int, extent
     The image takes up `extent` of the cells, down and across: where a side is no multiple of a cell's, the last lies partly
     beyond it.
 
-    One box after the other, so that of two with one centre the later counts on every device; all images at once.
+    Of two boxes with one centre the later counts, on every device.
     """
-    count, device = len(boxes), boxes.device
     tall, broad = extent
-    heat = torch.zeros(count, classes, height, width, device=device)
-    places = torch.zeros(count, 4, height, width, device=device)
-    is_centre = torch.zeros(count, 1, height, width, device=device)
-    images = torch.arange(count, device=device)
-    rows, columns = torch.arange(height, device=device)[:, None], torch.arange(width, device=device)[None, :]
-    for box in boxes.unbind(dim=1):
-        kind, present = box[:, 0].clamp(min=0).to(torch.int64), box[:, 0] >= 0
-        across, down, wide, high = box[:, 1] * broad, box[:, 2] * tall, box[:, 3] * broad, box[:, 4] * tall
-        x, y = across.floor().clamp(0, width - 1), down.floor().clamp(0, height - 1)
-        distance = (columns - x[:, None, None]) ** 2 + (rows - y[:, None, None]) ** 2
-        spread = (2 * _measure_radius(wide, high) + 1) / 6
-        peak = torch.exp(-distance / (2 * spread**2)[:, None, None]) * present[:, None, None]
-        heat[images, kind] = torch.maximum(heat[images, kind], peak)
-        centre = ((distance == 0) & present[:, None, None])[:, None]
-        values = torch.stack((wide, high, across - x, down - y), dim=1)[:, :, None, None]
-        places = torch.where(centre, values, places)
-        is_centre = torch.where(centre, torch.ones_like(is_centre), is_centre)
-    return HeatTargets(heat=heat, places=places, is_centre=is_centre)
+    kind, present = boxes[..., 0].clamp(min=0).to(torch.int64), boxes[..., 0] >= 0
+    across, down, wide, high = (
+        boxes[..., 1] * broad,
+        boxes[..., 2] * tall,
+        boxes[..., 3] * broad,
+        boxes[..., 4] * tall,
+    )
+    x, y = across.floor().clamp(0, width - 1), down.floor().clamp(0, height - 1)
+    cell = (y * width + x).to(torch.int64)
+    counts = present & ~_is_covered(cell, present)
+    values = torch.stack((wide, high, across - x, down - y, torch.ones_like(x)), dim=1)
+    marked = _mark_cells(values, cell, counts, cells=height * width).unflatten(2, (height, width))
+    return HeatTargets(
+        heat=_draw_peaks(
+            x, y, kind, present, spread=(2 * _measure_radius(wide, high) + 1) / 6, like=marked, classes=classes
+        ),
+        places=marked[:, :4],
+        is_centre=marked[:, 4:],
+    )
+
+
+def _is_covered(cell: Tensor, present: Tensor) -> Tensor:
+    """Say of each box [N, M] whether one that comes later has its centre in the same cell."""
+    same = (cell[:, :, None] == cell[:, None, :]) & present[:, None, :]
+    return same.triu(diagonal=1).any(dim=2)
+
+
+def _mark_cells(values: Tensor, cell: Tensor, counts: Tensor, *, cells: int) -> Tensor:
+    """Return [N, V, cells]: the values [N, V, M] of the boxes that count at their cells, and 0 elsewhere."""
+    # What does not count goes to one cell more, which is cut off: no two boxes are left that write to one place.
+    place = torch.where(counts, cell, cells)[:, None, :].expand_as(values)
+    return values.new_zeros(*values.shape[:2], cells + 1).scatter_(2, place, values)[:, :, :cells]
+
+
+def _draw_peaks(
+    x: Tensor, y: Tensor, kind: Tensor, present: Tensor, *, spread: Tensor, like: Tensor, classes: int
+) -> Tensor:
+    """Return [N, classes, h, w]: the highest of the peaks of a class in each cell. A few boxes of all images at once."""
+    count, _, height, width = like.shape
+    heat = like.new_zeros(count, classes, height, width)
+    rows, columns = (torch.arange(side, device=x.device) for side in (height, width))
+    boxes = (each[:, :, None, None].split(_BOXES_AT_ONCE, dim=1) for each in (x, y, kind, present, spread))
+    for across, down, kinds, there, wide in zip(*boxes, strict=True):
+        distance = (columns - across) ** 2 + (rows[:, None] - down) ** 2
+        peaks = torch.exp(-distance / (2 * wide**2)) * there
+        heat.scatter_reduce_(1, kinds.expand_as(peaks), peaks, reduce="amax")
+    return heat
 
 
 def _measure_radius(wide: Tensor, high: Tensor) -> Tensor:
