@@ -100,6 +100,7 @@ AGENT_COPY_MODULE = "oarlock_trainer.agent.copying"
 """Run as `python -m <module> FOLDER`: copies the agent to where an image without it can run it."""
 TRAINER_MODULE = "oarlock_trainer"
 IMPORTER_MODULE = "oarlock_trainer.importing"
+MODEL_CHECK_MODULE = "oarlock_trainer.model_check"
 
 
 class PodPhase(StrEnum):

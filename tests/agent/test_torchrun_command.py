@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from agent.pods import make_environment
 
 from oarlock_trainer.agent.command_line import build_command, build_environment
@@ -63,8 +65,11 @@ def test_threads_of_the_user_stay_when_the_pod_template_sets_them() -> None:
     assert environment["OMP_NUM_THREADS"] == "9"
 
 
-def test_importer_is_rank_zero_when_a_pod_imports() -> None:
-    config = read_config(Mode.IMPORT, make_environment(Path("/pod")))
+@pytest.mark.parametrize(
+    ("mode", "module"), [(Mode.IMPORT, "oarlock_trainer.importing"), (Mode.CHECK, "oarlock_trainer.model_check")]
+)
+def test_program_is_rank_zero_when_a_pod_has_no_torchrun(mode: Mode, module: str) -> None:
+    config = read_config(mode, make_environment(Path("/pod")))
 
-    assert build_command(config, retry=0)[1:] == ["-m", "oarlock_trainer.importing"]
+    assert build_command(config, retry=0)[1:] == ["-m", module]
     assert build_environment(config, {}, records=Path("/r/0"))["LOCAL_RANK"] == "0"

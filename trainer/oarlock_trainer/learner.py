@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from oarlock_api.run import WorkerRun
 from oarlock_api.schedules import RateFactor, build_schedule
 from oarlock_api.v1alpha1.recipe import BatchNormalisation, Parallelism, Recipe, Weights
 from oarlock_trainer.averaging import WeightAverage
@@ -129,12 +130,23 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
     )
 
 
+def build_fitting_model(run: WorkerRun, form: SampleForm, outputs: int) -> nn.Module:
+    """Return the model on the CPU, its weights drawn from torch's global generator.
+
+    Raises:
+        ConfigError: if there is no such model, or the samples do not fit it.
+        UserCodeError: if code of the user's own raises.
+    """
+    model = build_model(run.model, form, outputs)
+    if run.model.name is None:
+        check_fit(model, run.model, form, outputs=outputs, task=run.task)
+    return model
+
+
 def _build_first_model(config: TrainerConfig, form: SampleForm, outputs: int) -> tuple[nn.Module, FirstWeights | None]:
     """Return the model on the CPU, with the weights that the job begins with unless there is a checkpoint to resume from."""
     wanted = config.run.model
-    model = build_model(wanted, form, outputs)
-    if wanted.name is None:
-        check_fit(model, wanted, form, outputs=outputs, task=config.run.task)
+    model = build_fitting_model(config.run, form, outputs)
     if read_catalogue(config.run_dir / CHECKPOINTS_DIR, corrupt=(), metric_name="").find_latest():
         return model, None
     return model, load_first_weights(model, wanted, config.first_weights, outputs=outputs)

@@ -25,10 +25,11 @@ from oarlock_trainer.distributed import Processes
 from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.errors import DataMissingError
 from oarlock_trainer.journal import Journal
-from oarlock_trainer.learner import Learner, build_learner
+from oarlock_trainer.learner import Learner, build_fitting_model, build_learner
 from oarlock_trainer.machine import describe_build, describe_machine
 from oarlock_trainer.models.fitting import describe_model
 from oarlock_trainer.order import Order
+from oarlock_trainer.own_code import digest_code
 from oarlock_trainer.randomness import process_seed
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
@@ -91,7 +92,11 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
     state = TrainingState(
-        model=learner.model, optimizer=learner.optimizer, scaler=learner.scaler, average=learner.average
+        model=learner.model,
+        optimizer=learner.optimizer,
+        scaler=learner.scaler,
+        average=learner.average,
+        code=_digest_code(config),
     )
     loaded = checkpointer.load_latest(state)
     learner, data, tuning = _tune(
@@ -146,6 +151,22 @@ def _claim_run(config: TrainerConfig, processes: Processes, record: RankRecord) 
     )
     checkpointer.claim_fence()
     return checkpointer
+
+
+def check_model(config: TrainerConfig) -> None:
+    """See whether the model takes the data set's samples, on the CPU and without its weights.
+
+    Raises:
+        TrainerError: if it does not, or cannot be built.
+    """
+    task = build_task(config.run, _open_dataset(config), device=torch.device("cpu"))
+    build_fitting_model(config.run, task.form, task.outputs)
+
+
+def _digest_code(config: TrainerConfig) -> dict[str, str]:
+    """Return the digests of the code that a model of the user's own is made by, which has been imported."""
+    python = config.run.model.python
+    return digest_code(python.module, folder=config.code_dir) if python is not None else {}
 
 
 def _open_dataset(config: TrainerConfig) -> StoredDataset:

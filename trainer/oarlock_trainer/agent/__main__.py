@@ -1,4 +1,4 @@
-"""`python -m oarlock_trainer.agent train` or `… import`: process 1 of every pod.
+"""`python -m oarlock_trainer.agent train`, `… import` or `… check`: process 1 of every pod.
 
 One node of a training runs, with the variables of `oarlock_api.contract` as the only input,
 

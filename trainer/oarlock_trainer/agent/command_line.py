@@ -9,14 +9,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from oarlock_api.contract import IMPORTER_MODULE
+from oarlock_api.contract import IMPORTER_MODULE, MODEL_CHECK_MODULE
 from oarlock_trainer import process_death
 from oarlock_trainer.agent.config import AgentConfig, Mode
 from oarlock_trainer.agent.program import build_program
 from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
-IMPORTER = (sys.executable, "-m", IMPORTER_MODULE)
+_ALONE = {
+    Mode.IMPORT: (sys.executable, "-m", IMPORTER_MODULE),
+    Mode.CHECK: (sys.executable, "-m", MODEL_CHECK_MODULE),
+}
 
 _SET_BY_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -53,10 +56,10 @@ def _build_rendezvous(config: AgentConfig, *, retry: int) -> list[str]:
 
 
 def build_command(config: AgentConfig, *, retry: int, launcher: Sequence[str] | None = None) -> list[str]:
-    """Return what the agent runs: torchrun with the trainer, or the importer."""
+    """Return what the agent runs: torchrun with the trainer, the importer, or the check of the model."""
     if config.mode is Mode.TRAIN:
         return build_train_command(config, retry=retry, launcher=launcher or TORCHRUN)
-    return list(launcher or IMPORTER)
+    return list(launcher or _ALONE[config.mode])
 
 
 def wrap_in_process_death(command: Sequence[str], *, parent: int) -> list[str]:
@@ -71,7 +74,7 @@ def build_environment(config: AgentConfig, inherited: Mapping[str, str], *, reco
     defaults = {
         "PYTHONFAULTHANDLER": "1"
     }  # a crash, or an agent that gives up on a hung rank, leaves the stack in the log
-    if config.mode is Mode.IMPORT:
+    if config.mode is not Mode.TRAIN:
         return {**defaults, **kept, **ours, "RANK": "0", "LOCAL_RANK": "0"}
     return {**defaults, **_build_torch_defaults(config), **kept, **ours, **_build_torch_settings(config)}
 

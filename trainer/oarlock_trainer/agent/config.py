@@ -25,6 +25,8 @@ class Mode(StrEnum):
 
     TRAIN = "train"
     IMPORT = "import"
+    CHECK = "check"
+    """Only to find out whether the model fits the data set."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +56,7 @@ class AgentConfig:
     status_port: int
     termination_log: Path
     run_dir: Path | None
-    """The job's folder on the checkpoint volume; None for an import."""
+    """The job's folder on the checkpoint volume; None for an import or a check."""
     scratch_dir: Path
     program: tuple[str, ...] = ()
     """Program and arguments of a script; empty: Oarlock's own trainer."""
@@ -141,7 +143,7 @@ def read_config(mode: Mode, environment: Mapping[str, str]) -> AgentConfig:
     program = _read_program(variables.read_text(contract.RUN_ENV)) if mode is Mode.TRAIN else ()
     if not program:  # a program may bring its own data
         variables.read_folder(contract.DATA_DIR_ENV)
-    config = _read_train(variables, program) if mode is Mode.TRAIN else _read_import(variables)
+    config = _read_train(variables, program) if mode is Mode.TRAIN else _read_alone(variables, mode)
     if variables.problems:
         raise ConfigError(
             "; ".join(variables.problems),
@@ -193,10 +195,11 @@ def _read_train(variables: _Variables, program: tuple[str, ...]) -> AgentConfig:
     )
 
 
-def _read_import(variables: _Variables) -> AgentConfig:
+def _read_alone(variables: _Variables, mode: Mode) -> AgentConfig:
+    """Read the variables of a pod without torchrun, and without a volume for checkpoints."""
     grace = variables.read_seconds(contract.GRACE_PERIOD_SECONDS_ENV, default=_DEFAULT_IMPORT_GRACE_SECONDS)
     return AgentConfig(
-        mode=Mode.IMPORT,
+        mode=mode,
         job_uid=variables.read_text(contract.JOB_UID_ENV),
         run_hash=variables.read_text(contract.RUN_HASH_ENV, optional=True),
         attempt=variables.read_number(contract.ATTEMPT_ENV, at_least=0, default=0),
@@ -214,6 +217,7 @@ def _read_import(variables: _Variables) -> AgentConfig:
         termination_log=variables.read_folder(contract.TERMINATION_LOG_ENV),
         run_dir=None,
         scratch_dir=variables.read_folder(contract.SCRATCH_DIR_ENV),
+        code_dir=variables.read_optional_folder(contract.CODE_DIR_ENV),
     )
 
 

@@ -45,6 +45,8 @@ _KILL_SECONDS = 20.0
 
 _LOOK_AT_STALLS_SECONDS = 1.0
 
+_PROGRAMS = {Mode.TRAIN: "torchrun", Mode.IMPORT: "the importer", Mode.CHECK: "the check of the model"}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
@@ -116,7 +118,7 @@ class Try:
         silent = self._find_silent_nodes()
         unkillable = self._end(ending)
         return Evidence(
-            program="torchrun" if self._config.mode is Mode.TRAIN else "the importer",
+            program=_PROGRAMS[self._config.mode],
             node=self._config.node,
             nodes=self._config.nodes,
             processes=self._config.processes,
@@ -147,7 +149,7 @@ class Try:
         self._mark("started")
         if self._join:
             self._join.launcher = self._launcher
-        if self._config.mode is Mode.IMPORT:
+        if self._config.mode is not Mode.TRAIN:
             self._ranks.add(0, self._launcher)
 
     def _look(self) -> None:

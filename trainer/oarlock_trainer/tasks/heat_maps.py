@@ -47,7 +47,7 @@ def draw_targets(boxes: Tensor, *, classes: int, height: int, width: int, extent
     cell = (y * width + x).to(torch.int64)
     counts = present & ~_is_covered(cell, present)
     values = torch.stack((wide, high, across - x, down - y, torch.ones_like(x)), dim=1)
-    marked = _mark_cells(values, cell, counts, cells=height * width).unflatten(2, (height, width))
+    marked = _mark_cells(values, cell, counts, cells=height * width).reshape(len(boxes), -1, height, width)
     return HeatTargets(
         heat=_draw_peaks(
             x, y, kind, present, spread=(2 * _measure_radius(wide, high) + 1) / 6, like=marked, classes=classes
@@ -77,7 +77,7 @@ def _draw_peaks(
     count, _, height, width = like.shape
     heat = like.new_zeros(count, classes, height, width)
     rows, columns = (torch.arange(side, device=x.device) for side in (height, width))
-    boxes = (each[:, :, None, None].split(_BOXES_AT_ONCE, dim=1) for each in (x, y, kind, present, spread))
+    boxes = (torch.split(each[:, :, None, None], _BOXES_AT_ONCE, dim=1) for each in (x, y, kind, present, spread))
     for across, down, kinds, there, wide in zip(*boxes, strict=True):
         distance = (columns - across) ** 2 + (rows[:, None] - down) ** 2
         peaks = torch.exp(-distance / (2 * wide**2)) * there
