@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-
 from agent.pods import make_environment
 
 from oarlock_trainer.agent.command_line import build_command, build_environment
