@@ -62,3 +62,32 @@ def test_a_model_with_other_tensors_is_refused(tmp_path: Path) -> None:
     other.model.register_buffer("extra", other.model.get_buffer("1.running_mean").clone())
     with pytest.raises(CheckpointMismatchError, match="only the model has the tensor extra"):
         make_checkpointer(tmp_path).load_latest(other)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({"a.py": "1", "b.py": "1"}, {"a.py": "1", "b.py": "2"}, "step 1: b.py is not what it was; the run goes on"),
+        ({"a.py": "1", "b.py": "1"}, {"a.py": "1", "c.py": "2"}, "step 1: c.py is new, b.py is gone; the run goes on"),
+        ({f"{n}.py": "1" for n in range(7)}, {}, "3.py is gone, 4.py is gone and 2 more; the run goes on"),
+        ({"a.py": "1"}, {"a.py": "1"}, ""),
+        ({}, {"a.py": "1"}, ""),
+    ],
+    ids=["changed", "renamed", "many", "the same", "a checkpoint without digests"],
+)
+def test_the_files_are_named_when_the_users_own_code_has_changed(
+    tmp_path: Path, before: dict[str, str], now: dict[str, str], said: str
+) -> None:
+    state = make_state()
+    train_step(state)
+    state.code = before
+    save_now(make_checkpointer(tmp_path), state)
+    resumed = make_state()
+    resumed.code = now
+
+    loaded = make_checkpointer(tmp_path).load_latest(resumed)
+
+    assert loaded is not None
+    assert len(loaded.warnings) == bool(said)
+    assert said in "".join(loaded.warnings)
+    assert resumed.position == state.position

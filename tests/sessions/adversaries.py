@@ -33,6 +33,7 @@ def make_variables(folder: Path, *, attempt: int = 0) -> dict[str, str]:
         "OARLOCK_RUN_DIR": str(folder),
         "OARLOCK_ATTEMPT": str(attempt),
         "OARLOCK_JOB_UID": "u",
+        "OARLOCK_CODE_DIR": str(folder / "code"),
     }
 
 

@@ -32,15 +32,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Any], li
 
 
 def test_program_goes_on_bit_for_bit_when_a_rank_is_killed(tmp_path: Path, undisturbed: Any) -> None:
+    """A file of the program's is edited in between, which is told."""
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/train.py").write_text("first = True\n")
     with pytest.raises(RankFailedError):
         run_ranks(2, train, tmp_path, 0, "killed")
+    (tmp_path / "code/train.py").write_text("first = False\n")
     resumed = run_ranks(2, train, tmp_path, 1)
 
     weights, losses = undisturbed
     assert len(losses) == STEPS
     assert read_losses(tmp_path) == losses
     assert resumed[0] == weights[0]
-    assert "from the checkpoint of step" in (tmp_path / "log.jsonl").read_text()
+    log = (tmp_path / "log.jsonl").read_text()
+    assert "from the checkpoint of step" in log
+    assert "train.py is not what it was" in log
 
 
 def test_program_that_forgets_an_optimizer_does_not(tmp_path: Path, undisturbed: Any) -> None:

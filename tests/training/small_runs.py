@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,8 @@ def run_trainer(
 
     The file `in_the_way` is removed as soon as a warning has been reported.
     """
+    if "OARLOCK_CODE_DIR" in environment:  # as PYTHONPATH has it in a pod
+        sys.path.insert(0, environment["OARLOCK_CODE_DIR"])
     stop = StopRequest()
     record = _WatchedRecord.from_environment()
     record.stop, record.in_the_way = stop, in_the_way
@@ -141,6 +144,7 @@ def train_run(
     processes: int = 1,
     name: str = "run",
     first_weights: Path | None = None,
+    code: Path | None = None,
     **how: Any,
 ) -> Story:
     """Train with real processes and return the story of rank 0. `folder` holds the data set in `data`."""
@@ -151,6 +155,7 @@ def train_run(
         "OARLOCK_JOB_UID": "uid",
         "OARLOCK_CPUS": "1",
         **({"OARLOCK_FIRST_WEIGHTS": str(first_weights)} if first_weights else {}),
+        **({"OARLOCK_CODE_DIR": str(code)} if code else {}),
     }
     stories: list[Story] = run_ranks(processes, _Call(how), environment)
     assert len({story.outcome for story in stories}) == 1

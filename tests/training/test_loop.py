@@ -27,6 +27,14 @@ from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.datasets import open_dataset
 from oarlock_trainer.models import SampleForm, build_model
 
+NETS = """
+from torch import nn
+
+def build(outputs, sample_shape):
+    height, width, channels = sample_shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(height * width * channels, outputs))
+"""
+
 
 def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(dataset_folder / "data")
@@ -191,14 +199,21 @@ def test_the_last_model_is_exported_when_there_is_nothing_to_validate(tmp_path: 
 def test_nothing_is_trained_again_when_a_finished_run_is_started_again(
     dataset_folder: Path, version: str, tmp_path: Path
 ) -> None:
+    """Its model is made by code of the user's own, which was edited in between: that is told."""
     (tmp_path / "data").symlink_to(dataset_folder / "data")
-    run = make_run(version, steps=6)
-    train_run(run, tmp_path)
+    run = make_run(version, model={"python": {"module": "nets", "factory": "build"}}, steps=6)
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "nets.py").write_text(NETS)
+    train_run(run, tmp_path, code=code)
     before = read_losses(tmp_path / "run")
+    (code / "nets.py").write_text(f"# edited\n{NETS}")
 
-    story = train_run(run, tmp_path)
+    story = train_run(run, tmp_path, code=code)
 
     assert story.outcome is Outcome.SUCCEEDED
+    assert "since the checkpoint of step 6: nets.py is not what it was" in story.facts["warnings"][0]
+    assert [line["message"] for line in read_log(tmp_path / "run", "warning")] == story.facts["warnings"]
     assert PodPhase.TRAINING not in story.phases
     assert read_losses(tmp_path / "run") == before
     assert len(read_log(tmp_path / "run", "validation")) == 1

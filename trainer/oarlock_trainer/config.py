@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from oarlock_api.contract import (
     ATTEMPT_ENV,
+    CODE_DIR_ENV,
     CPUS_ENV,
     DATA_DIR_ENV,
     FIRST_WEIGHTS_ENV,
@@ -47,6 +48,8 @@ class TrainerConfig:
     """The job's own folder on the checkpoint volume."""
     first_weights: Path | None
     """File with the weights that the model begins with, or the folder of the run that left them; None: they are random."""
+    code_dir: Path | None
+    """Folder with the files of `spec.code`, if the job has some."""
     rank: int
     local_rank: int
     processes: int
@@ -127,6 +130,7 @@ def read_config(environment: Mapping[str, str], *, cpus: int) -> TrainerConfig:
         data_dir=Path(data_dir),
         run_dir=Path(run_dir),
         first_weights=Path(first) if (first := environment.get(FIRST_WEIGHTS_ENV)) else None,
+        code_dir=Path(code) if (code := environment.get(CODE_DIR_ENV)) else None,
         rank=rank,
         local_rank=local_rank,
         processes=processes,

@@ -4,6 +4,7 @@ The random states of every rank belong to it as well, but they live in Python, N
 captures and restores them. The schedule holds no state: the learning rate is a function of the step.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,6 +48,8 @@ class ProgramState:
     """Samples consumed, or steps where the program does not say how many samples a step takes."""
     counters: dict[str, float] = field(default_factory=dict)
     """Sums that outlive an attempt; equal on all ranks."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the user's own source files, by name: a checkpoint tells them, nothing is restored from them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,3 +67,5 @@ class TrainingState:
     """Samples consumed since the start of the run, over all ranks and attempts; the step is this over the batch size."""
     counters: dict[str, float] = field(default_factory=dict)
     """Sums that outlive an attempt, seconds trained for example; equal on all ranks."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the source files of a model of the user's own, by name, likewise only told."""

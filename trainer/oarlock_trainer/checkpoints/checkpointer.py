@@ -140,7 +140,7 @@ class Checkpointer:
     def load_latest(self, state: TrainingState | ProgramState) -> LoadedCheckpoint | None:
         """Restore the newest checkpoint that is what was written, or return None if there is none.
 
-        Those that were skipped are named in the result's warnings, and in `warnings` if nothing was loaded.
+        Those that were skipped are named in the warnings, and so is what has changed in the user's own code since.
 
         Raises:
             CheckpointMismatchError: if it is of another data set version, model or recipe.
@@ -148,7 +148,9 @@ class Checkpointer:
             SupersededError: if a later attempt owns the folder.
         """
         self._agreement.lead(self._clear_leftovers)
-        search = find_checkpoint(self._volume.checkpoints, self._volume.run, self._agreement, on_chunk=self._on_beat)
+        search = find_checkpoint(
+            self._volume.checkpoints, self._volume.run, self._agreement, code=state.code, on_chunk=self._on_beat
+        )
         self.warnings = search.warnings
         self._corrupt = search.corrupt
         self.latest, self.best = self._agreement.lead(self._read_facts)
@@ -241,6 +243,7 @@ class Checkpointer:
             epoch=epoch,
             metric=metric if metric is not None and math.isfinite(metric) else None,
             finite=finite,
+            code=state.code,
         )
 
     def _launch(self, request: SaveRequest, *, began: float, stall: float) -> None:

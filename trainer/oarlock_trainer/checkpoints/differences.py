@@ -8,6 +8,8 @@ from oarlock_trainer.checkpoints.manifest import Manifest
 from oarlock_trainer.errors import CheckpointMismatchError
 from oarlock_trainer.state import CheckpointedRun
 
+_NAMED_FILES = 5
+
 
 def describe_training(run: CheckpointedRun) -> dict[str, Any]:
     """Return what the training hash is made of, as the checkpoint keeps it."""
@@ -39,6 +41,30 @@ def check_resumable(manifest: Manifest, run: CheckpointedRun) -> bool:
             remedy="train at least as long as before, or give the job another name to train anew",
         )
     return run.steps > manifest.steps
+
+
+def describe_code_change(manifest: Manifest, code: Mapping[str, str]) -> list[str]:
+    """Return a warning that names the files of the user's own that have changed since the checkpoint, or nothing.
+
+    The code may be another one on purpose, a mistake corrected for example: the run goes on. A checkpoint without digests, of
+    an earlier Oarlock or of a model that has no such code, says nothing.
+    """
+    before = manifest.code or {}
+    kinds = {
+        "is not what it was": [name for name in before if name in code and code[name] != before[name]],
+        "is new": [name for name in code if name not in before],
+        "is gone": [name for name in before if name not in code],
+    }
+    found = [f"{name} {change}" for change, names in kinds.items() for name in names]
+    if not before or not found:
+        return []
+    more = f" and {len(found) - _NAMED_FILES} more" if len(found) > _NAMED_FILES else ""
+    warning = (
+        f"the code has changed since the checkpoint of step {manifest.step}: {', '.join(found[:_NAMED_FILES])}{more}; "
+        "the run goes on with the code that is there now, and is not what it would have been: if this was not meant, "
+        "put the code back, or give the job another name to train anew"
+    )
+    return [warning]
 
 
 def _is_free(path: str) -> bool:

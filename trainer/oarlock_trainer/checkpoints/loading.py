@@ -5,7 +5,7 @@ found corrupt is skipped and named, and stays where it is for inspection.
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from oarlock_api.contract import CheckpointFacts
 from oarlock_trainer.checkpoints.agreement import Agreement
-from oarlock_trainer.checkpoints.differences import check_resumable
+from oarlock_trainer.checkpoints.differences import check_resumable, describe_code_change
 from oarlock_trainer.checkpoints.entries import build_targets, restore_entries
 from oarlock_trainer.checkpoints.folders import CHECKPOINTS_DIR, list_complete
 from oarlock_trainer.checkpoints.manifest import CorruptCheckpointError, Manifest, read_manifest
@@ -39,7 +39,7 @@ class LoadedCheckpoint:
     world_size: int
     """Processes that wrote it."""
     warnings: list[str] = field(default_factory=list)
-    """One for each newer checkpoint that was skipped: file, expected, found."""
+    """One for each newer checkpoint that was skipped: file, expected, found; one if the user's own code has changed since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,9 +66,16 @@ class Search:
 
 
 def find_checkpoint(
-    checkpoints: Path, run: CheckpointedRun, agreement: Agreement, *, on_chunk: Callable[[], None]
+    checkpoints: Path,
+    run: CheckpointedRun,
+    agreement: Agreement,
+    *,
+    code: Mapping[str, str],
+    on_chunk: Callable[[], None],
 ) -> Search:
-    """Return the newest checkpoint that is verified and finite; every rank calls it and gets the same answer.
+    """Return the newest checkpoint that is verified and finite; every rank calls it and finds the same one.
+
+    `code` is that of this rank, with which the run would go on: see `oarlock_trainer.own_code`.
 
     Raises:
         CheckpointMismatchError: if the newest intact one is of another run.
@@ -80,9 +87,8 @@ def find_checkpoint(
         manifest, finding = _examine(folder, agreement, on_chunk)
         if manifest is not None and not finding and manifest.finite:
             extends = check_resumable(manifest, run)
-            return Search(
-                manifest=manifest, folder=folder, extends=extends, corrupt=frozenset(corrupt), warnings=skipped
-            )
+            said = [*skipped, *describe_code_change(manifest, code)]
+            return Search(manifest=manifest, folder=folder, extends=extends, corrupt=frozenset(corrupt), warnings=said)
         skipped.append(f"the checkpoint of step {step} is skipped: {finding or 'it holds values that are not finite'}")
         corrupt |= {step} if finding else set()
     if corrupt:

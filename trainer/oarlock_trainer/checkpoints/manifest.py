@@ -70,6 +70,8 @@ class Manifest(OpenModel):
     """Processes that wrote it."""
     time: float
     """Seconds since 1970 at which it was complete."""
+    code: dict[str, str] | None = None
+    """SHA-256 of each source file of the user's own that computed it, by name; absent: nobody knows, or there were none."""
     files: list[FileFacts]
     """Every other file of the folder."""
 

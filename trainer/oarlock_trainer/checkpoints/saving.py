@@ -8,7 +8,7 @@ is the moment at which the checkpoint exists. A kill at any point leaves a `.par
 import contextlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ class SaveRequest:
     epoch: float
     metric: float | None
     finite: bool
+    code: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +167,7 @@ def _build_manifest(request: SaveRequest, parts: list[_Part], volume: RunVolume)
         finite=request.finite and all(part.finite for part in parts),
         world_size=len(parts),
         time=time.time(),
+        code=dict(request.code) or None,
         files=sorted((file for part in parts for file in part.files), key=lambda file: file.name),
     )
 

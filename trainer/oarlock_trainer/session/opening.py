@@ -88,6 +88,7 @@ def read_place(environment: Mapping[str, str]) -> Place:
         attempt=int(environment.get(contract.ATTEMPT_ENV) or 0),
         run_dir=Path(environment.get(contract.RUN_DIR_ENV) or _FOLDER_BY_HAND).absolute(),
         data_dir=Path(data) if data else None,
+        code_dir=Path(code) if (code := environment.get(contract.CODE_DIR_ENV)) else None,
         rank=int(environment.get(RANK_ENV) or 0),
         local_rank=int(environment.get(LOCAL_RANK_ENV) or 0),
         launched=RANK_ENV in environment,

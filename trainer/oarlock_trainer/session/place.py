@@ -15,6 +15,8 @@ class Place:
     attempt: int
     run_dir: Path
     data_dir: Path | None
+    code_dir: Path | None
+    """Folder with the files of `spec.code`, if the job has some."""
     rank: int
     local_rank: int
     launched: bool

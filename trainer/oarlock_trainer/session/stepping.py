@@ -17,6 +17,7 @@ from oarlock_trainer.distributed import Processes, adopt_leader_buffers
 from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.order import Order
+from oarlock_trainer.own_code import digest_code
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.run_log import RunLog
 from oarlock_trainer.session.figures import Figures, StepFigures, build_row, name_figure
@@ -96,6 +97,7 @@ class StepLoop:
             on_beat=partial(self._record.beat, PodPhase.CHECKPOINTING),
         )
         checkpointer.claim_fence()
+        self._state.code = digest_code("__main__", folder=place.code_dir)
         checkpointer.load_latest(self._state)
         return checkpointer
 
