@@ -1,13 +1,14 @@
 """Where a model's first weights may come from, and where its pods find them. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from oarlock_api.findings import Finding
 from oarlock_api.rule import Rule, Scope
-from oarlock_api.run import RunFirstWeights
+from oarlock_api.run import RunFirstWeights, RunWorkers
 from oarlock_api.v1alpha1.training_job import Model
+from oarlock_api.v1alpha1.volumes import AccessMode
 
 _LIBRARIES = ("torchvision", "timm")
 
@@ -52,6 +53,29 @@ def find_bad_match(model: Model) -> Iterator[Finding]:
             rule="must be a regular expression of Python",
             found=f"{match!r} ({error})",
             remedy="for example backbone.*",
+        )
+
+
+def find_unshared_weights(
+    earlier: EarlierJob | None, workers: RunWorkers, *, claim: str, access_modes: Mapping[str, Sequence[str]]
+) -> Iterator[Finding]:
+    """Yield a finding if the pods of a job could not all mount the claim that holds its first weights.
+
+    Args:
+        earlier: the job that `initFrom` names.
+        workers: the pods.
+        claim: the job's own claim for checkpoints, of which other rules speak.
+        access_modes: access modes of existing claims, by name, as far as known.
+    """
+    modes = access_modes.get(earlier.claim) if earlier and earlier.claim != claim else None
+    shared = {AccessMode.READ_WRITE_MANY, AccessMode.READ_ONLY_MANY}
+    if earlier and modes is not None and workers.most_nodes > 1 and not shared & set(modes):
+        yield Finding(
+            path="spec.workers.elastic.maxNodes" if workers.elastic else "spec.workers.nodes",
+            rule=f"must be 1 to begin with the weights on claim {earlier.claim}, which is {', '.join(modes)}",
+            found=str(workers.most_nodes),
+            remedy="put the model that the earlier job exported on a ReadWriteMany claim, name that in checkpoints.volume.claim"
+            " and the file in model.initFrom.path",
         )
 
 

@@ -9,7 +9,7 @@ from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
 from oarlock_api.model_misfits import default_loss, find_model_misfits
-from oarlock_api.model_rules import EarlierJob, find_bad_match, place_first_weights
+from oarlock_api.model_rules import EarlierJob, find_bad_match, find_unshared_weights, place_first_weights
 from oarlock_api.run import (
     DEFAULT_POD_USER,
     NOT_IN_TRAINING_HASH,
@@ -103,6 +103,7 @@ def resolve(
         *(_find_data_misfits(spec, run_dataset) if run_dataset else ()),
         *(_find_recipe_misfits(spec, recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
         *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
+        *find_unshared_weights(earlier, workers, claim=checkpoints.claim, access_modes=claim_access_modes or {}),
         *find_bad_patterns(spec.recipe),
         *find_bad_match(spec.model or Model()),
     ]

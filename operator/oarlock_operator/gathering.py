@@ -187,6 +187,8 @@ class Gatherer:
         dataset = self._read_dataset(key, raw)
         if dataset:
             claims |= observing.find_claims({"metadata": {}, "status": dataset.raw.get("status")})
+        if weights := self._find_weights_of_earlier_job(key, raw):
+            claims |= {weights}
         self.store.use_claims(key, claims)
         return claims
 
@@ -230,15 +232,23 @@ class Gatherer:
 
     def _earlier_job_of(self, key: Reference, raw: Mapping[str, Any]) -> ObservedEarlierJob | None:
         """Return the job that `model.initFrom` names; once a run is accepted, it holds what was needed of that one."""
-        name = observing.find_earlier_job(raw)
-        stored = self.store.jobs.get(Name(key.namespace, name)) if name else None
-        if stored is None:
+        earlier = self._load_earlier_job(key, raw)
+        if earlier is None:
             return None
-        earlier = stored.load()
-        reference = Reference(kind=JOB, namespace=key.namespace, name=name)
+        reference = Reference(kind=JOB, namespace=key.namespace, name=earlier["metadata"]["name"])
         return ObservedEarlierJob(
             object=observing.observe_object(earlier), status=read_status(reference, earlier, TrainingJobStatus)
         )
+
+    def _find_weights_of_earlier_job(self, key: Reference, raw: Mapping[str, Any]) -> str:
+        """Return the claim that a job needs before it is accepted; empty if it needs none, or none is known yet."""
+        earlier = self._load_earlier_job(key, raw)
+        return observing.find_checkpoint_claim(earlier) if earlier else ""
+
+    def _load_earlier_job(self, key: Reference, raw: Mapping[str, Any]) -> dict[str, Any] | None:
+        name = observing.find_earlier_job(raw) if key.kind == JOB else ""
+        stored = self.store.jobs.get(Name(key.namespace, name)) if name else None
+        return stored.load() if stored else None
 
     def _lost_nodes(self, seen: Iterable[SeenPod]) -> frozenset[str]:
         return frozenset(each.pod.node for each in seen if self.store.is_lost(each.pod.node))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from oarlock_api.contract import Cause
 from oarlock_operator import names
 from oarlock_operator.plain_text import clean_text
 from oarlock_operator.pod_containers import read_containers, read_message, read_reason
@@ -229,7 +230,7 @@ def find_claims(raw: Object) -> frozenset[str]:
         *(_dig(spec, "checkpoints", "volume", "claim"), _dig(spec, "storage", "claim")),
         *(_dig(spec, "source", "volume", "claim"), _dig(status, "claim"), _dig(status, "checkpoint", "claim")),
         *(_dig(status, "run", "dataset", "claim"), _dig(status, "run", "checkpoints", "claim")),
-        _dig(status, "run", "firstWeights", "claim"),
+        _find_weights_claim(status),
         *_template_claims(_dig(spec, "workers", "podTemplate")),
         *_template_claims(_dig(spec, "podTemplate")),
         *_template_claims(_dig(status, "run", "workers", "podTemplate")),
@@ -243,6 +244,20 @@ def find_earlier_job(raw: Object) -> str:
         return ""
     name = _dig(raw.get("spec"), "model", "initFrom", "job")
     return name if isinstance(name, str) else ""
+
+
+def find_checkpoint_claim(raw: Object) -> str:
+    """Name of the claim that holds the checkpoints of a job which was accepted; empty if it was not."""
+    claim = _dig(raw.get("status"), "run", "checkpoints", "claim")
+    return claim if isinstance(claim, str) else ""
+
+
+def _find_weights_claim(status: Any) -> Any:
+    """Claim with a job's first weights, while it has no checkpoint instead, or has one that may be of no use."""
+    failures = _dig(status, "failures")
+    cause = _dig(failures[-1], "cause") if isinstance(failures, list) and failures else None
+    is_resumed = _dig(status, "checkpoint", "latest") is not None and cause != Cause.STORAGE_FAILED
+    return None if is_resumed else _dig(status, "run", "firstWeights", "claim")
 
 
 def _template_claims(template: Any) -> Iterator[Any]:

@@ -140,6 +140,10 @@ def test_words_of_every_scheduler_mean_the_same(message: str) -> None:
         ("node(s) had taint {node.kubernetes.io/unreachable: }, that the pod didn't tolerate", Hindrance.NOT_READY),
         ("node(s) didn't have free ports for the requested pod ports", Hindrance.PORTS),
         ("node(s) didn't find available persistent volumes to bind", Hindrance.VOLUME),
+        (
+            "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+            Hindrance.VOLUME,
+        ),
         ("Too many pods", Hindrance.FULL),
         ("node(s) of which nobody has heard", Hindrance.OTHER),
     ],

@@ -1,31 +1,52 @@
 """A job that begins with the weights of another one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from reconciling.job_states import NOW, make_object, make_spec, observe, plan, status_of
+from reconciling.job_states import (
+    NOW,
+    accept,
+    end_pod,
+    make_claim,
+    make_failure,
+    make_object,
+    make_pod,
+    make_report,
+    make_spec,
+    observe,
+    plan,
+    status_of,
+    train,
+)
 
 from oarlock_api import contract
+from oarlock_api.contract import Cause
 from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, JobPhase, TrainingJobStatus
-from oarlock_operator.reconcile.observed import ObservedEarlierJob
+from oarlock_operator.reconcile.observed import ObservedClaim, ObservedEarlierJob, ObservedJob
+from oarlock_operator.reconcile.plans import Plan
 
 SAVED = Checkpoints(
     claim="weights",
     latest=CheckpointStatus(step=4, epoch=1, path="checkpoints/step-000000004", bytes=9, time="2026-11-22T06:00:00Z"),
 )
+WEIGHTS = make_claim("weights", labels={})
+CLAIMS = {"weights": WEIGHTS}
 
 
-def make_earlier(phase: JobPhase = JobPhase.SUCCEEDED, *, checkpoint: Checkpoints | None = SAVED) -> ObservedEarlierJob:
+def make_earlier(
+    phase: JobPhase = JobPhase.SUCCEEDED, *, checkpoint: Checkpoints | None = SAVED, deleting: bool = False
+) -> ObservedEarlierJob:
     run = {"checkpoints": {"claim": "weights"}}
     return ObservedEarlierJob(
-        object=make_object(name="base", uid="base-uid"),
+        object=make_object(name="base", uid="base-uid", deleting=deleting),
         status=TrainingJobStatus(phase=phase, run=run, checkpoint=checkpoint),
     )
 
 
-def spec(claim: str | None = None, **model: Any) -> dict[str, Any]:
+def spec(claim: str | None = None, *, nodes: int = 1, **model: Any) -> dict[str, Any]:
     volume = {"checkpoints": {"volume": {"claim": claim}}} if claim else {}
-    return make_spec(model={"name": "lenet", "initFrom": {"job": "base"}, **model}, **volume)
+    return make_spec(nodes=nodes, model={"name": "lenet", "initFrom": {"job": "base"}, **model}, **volume)
 
 
 @pytest.mark.parametrize(
@@ -33,13 +54,14 @@ def spec(claim: str | None = None, **model: Any) -> dict[str, Any]:
     [
         (None, "InitJobMissing", "there is no TrainingJob base in this namespace. Apply it"),
         (make_earlier(JobPhase.TRAINING), "InitJobUnfinished", "TrainingJob base, whose weights it begins with, is Tr"),
+        (make_earlier(deleting=True), "InitJobTerminating", "is being deleted. Apply it again once it is gone"),
         (make_earlier(checkpoint=None), "InitJobWithoutCheckpoint", "has finished and left no checkpoint"),
     ],
 )
 def test_a_job_waits_for_the_one_whose_weights_it_begins_with(
     earlier: ObservedEarlierJob | None, reason: str, says: str
 ) -> None:
-    planned = plan(observe(spec=spec(), earlier=earlier))
+    planned = plan(observe(spec=spec(), earlier=earlier, claims=CLAIMS))
     status = status_of(planned)
 
     assert (status.phase, status.reason) == (JobPhase.WAITING_FOR_DATA, reason)
@@ -88,10 +110,111 @@ def test_nothing_more_is_mounted_for_weights_on_the_jobs_own_volume(model: dict[
     assert contract.FIRST_WEIGHTS_MOUNT not in {each["mountPath"] for each in container["volumeMounts"]}
 
 
+@pytest.mark.parametrize(
+    ("claim", "reason", "says"),
+    [
+        (None, "InitJobClaimMissing", "is not there. Restore it, or apply this job anew"),
+        (replace(WEIGHTS, deleting=True), "InitJobClaimTerminating", "is being deleted. Restore it under its name"),
+        (replace(WEIGHTS, phase="Lost"), "InitJobClaimLost", "is Lost: its volume is gone. Restore the volume, or"),
+    ],
+    ids=["missing", "leaving", "lost"],
+)
+def test_no_pod_is_created_that_would_wait_for_the_claim_of_the_earlier_job(
+    claim: ObservedClaim | None, reason: str, says: str
+) -> None:
+    claims = {"weights": claim} if claim else {}
+    fresh = plan(observe(spec=spec(), earlier=make_earlier(), claims=claims))
+    accepted = accept(spec=spec(), earlier=make_earlier(), claims=CLAIMS)
+    own = {"lenet-checkpoints": make_claim()}
+    started = plan(replace(accepted, pods=(), earlier=None, claims={**claims, **own}))
+
+    for planned, phase in ((fresh, JobPhase.WAITING_FOR_DATA), (started, JobPhase.STARTING)):
+        status = status_of(planned)
+        assert (status.phase, status.reason, planned.create) == (phase, reason, ())
+        assert (
+            f"claim weights with the weights of TrainingJob base, with which this one begins, {says}" in status.message
+        )
+
+
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod"])
+def test_a_job_of_several_nodes_is_refused_when_one_node_alone_can_mount_the_weights(mode: str) -> None:
+    def take(access_modes: tuple[str, ...], claim: str | None = None) -> TrainingJobStatus:
+        claims = {"weights": replace(WEIGHTS, access_modes=access_modes)}
+        return status_of(plan(observe(spec=spec(claim, nodes=2), earlier=make_earlier(), claims=claims)))
+
+    refused = take((mode,))
+    assert (refused.phase, refused.reason) == (JobPhase.INVALID, "InvalidSpec")
+    assert f"spec.workers.nodes must be 1 to begin with the weights on claim weights, which is {mode}, got 2" in (
+        refused.message
+    )
+    assert "begin with the weights on" not in take((mode,), claim="weights").message
+    assert take(("ReadOnlyMany",)).phase is take(("ReadWriteMany",)).phase is JobPhase.STARTING
+
+
+def after_failure(cause: str, *, has_checkpoint: bool = True) -> ObservedJob:
+    """A job of one node that is to start its second attempt."""
+    claims = {**CLAIMS, "lenet-checkpoints": make_claim()}
+    job = train(spec=spec(), earlier=make_earlier(), claims=claims)
+    job = replace(job, report=job.report if has_checkpoint else make_report(checkpoint_latest=None), earlier=None)
+    job = replace(job, status=job.status if has_checkpoint else job.status.model_copy(update={"checkpoint": None}))
+    failed = replace(job, pods=(end_pod(job.pods[0], exit_code=1, record=make_failure(cause)),))
+    return replace(job, status=status_of(plan(failed)), pods=(), report=None)
+
+
+def test_a_run_with_a_checkpoint_starts_again_when_the_earlier_job_and_its_claim_are_gone() -> None:
+    job = after_failure(Cause.PROCESS_KILLED)
+    own = {"lenet-checkpoints": make_claim()}
+
+    assert "weights" not in find_mounted(plan(job, now=NOW + 99))
+    planned = plan(replace(job, claims=own), now=NOW + 99)
+    assert status_of(planned).phase is JobPhase.STARTING
+    # Where they would be is said all the same: a trainer that finds no checkpoint must not begin at random.
+    assert variable(find_pod(planned)["spec"]["containers"][0]) == "/oarlock/first-weights/base-uid"
+
+
+def test_a_run_without_a_checkpoint_starts_again_with_the_first_weights() -> None:
+    job = after_failure(Cause.PROCESS_KILLED, has_checkpoint=False)
+
+    assert "weights" in find_mounted(plan(job, now=NOW + 99))
+    assert status_of(plan(replace(job, claims={}), now=NOW + 99)).reason == "ClaimLost"
+    own = {"lenet-checkpoints": make_claim()}
+    assert status_of(plan(replace(job, claims=own), now=NOW + 99)).reason == "InitJobClaimMissing"
+
+
+def test_the_first_weights_are_mounted_if_they_are_there_when_the_checkpoints_could_not_be_used() -> None:
+    job = after_failure(Cause.STORAGE_FAILED)
+    own = {"lenet-checkpoints": make_claim()}
+
+    assert "weights" in find_mounted(plan(job, now=NOW + 99))
+    for weights in ({}, {"weights": replace(WEIGHTS, phase="Lost")}, {"weights": replace(WEIGHTS, deleting=True)}):
+        assert "weights" not in find_mounted(plan(replace(job, claims={**own, **weights}), now=NOW + 99))
+
+
+@pytest.mark.parametrize(("has_checkpoint", "reason"), [(True, "Scheduling"), (False, "ClaimLost")])
+def test_a_lost_claim_of_the_earlier_job_is_blamed_only_when_pods_without_a_node_need_it(
+    has_checkpoint: bool,  # noqa: FBT001
+    reason: str,
+) -> None:
+    job = after_failure(Cause.PROCESS_KILLED, has_checkpoint=has_checkpoint)
+    lost = {**job.claims, "weights": replace(WEIGHTS, phase="Lost")}
+    status = status_of(plan(replace(job, claims=lost, pods=(make_pod(status=job.status),)), now=NOW + 99))
+
+    assert status.reason == reason
+
+
 def pod_of(given: dict[str, Any], earlier: ObservedEarlierJob) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    planned = plan(observe(spec=given, earlier=earlier))
-    (pod,) = (each for each in planned.create if each["kind"] == "Pod")
+    pod = find_pod(plan(observe(spec=given, earlier=earlier, claims=CLAIMS)))
     return pod["spec"]["containers"][0], pod["spec"]["volumes"]
+
+
+def find_pod(planned: Plan) -> dict[str, Any]:
+    (pod,) = (each for each in planned.create if each["kind"] == "Pod")
+    return pod
+
+
+def find_mounted(planned: Plan) -> set[str]:
+    volumes = find_pod(planned)["spec"]["volumes"]
+    return {each["persistentVolumeClaim"]["claimName"] for each in volumes if "persistentVolumeClaim" in each}
 
 
 def variable(container: dict[str, Any]) -> str | None:

@@ -1,8 +1,11 @@
 """What is taken away under pods that run: it is told, mended where it can be, and training goes on."""
 
 from dataclasses import replace
+from typing import Any
 
-from reconciling.job_states import JOB_UID, make_claim, make_spec, plan, status_of, train
+import pytest
+from reconciling.job_states import JOB_UID, make_claim, make_report, make_spec, plan, status_of, train
+from reconciling.test_beginning_with_other_weights import CLAIMS, WEIGHTS, make_earlier, spec
 
 from oarlock_api.v1alpha1.status import Condition, JobPhase, TrainingJobStatus
 from oarlock_operator import names
@@ -39,3 +42,27 @@ def test_lost_and_leaving_claims_are_named_while_pods_run() -> None:
 
     assert [condition.reason for condition in said] == ["ClaimLost", "ClaimTerminating"]
     assert all(f"claim {name} is" in condition.message for condition in said)
+
+
+@pytest.mark.parametrize("trouble", [{"phase": "Lost"}, {"deleting": True}], ids=["lost", "leaving"])
+def test_the_claim_of_the_first_weights_is_missed_only_until_the_job_has_a_checkpoint(trouble: dict[str, Any]) -> None:
+    saved = train(spec=spec(), earlier=make_earlier(), claims=CLAIMS)
+    unsaved = replace(
+        saved,
+        status=saved.status.model_copy(update={"checkpoint": None}),
+        report=make_report(checkpoint_latest=None),
+    )
+    claims = {"lenet-checkpoints": make_claim(), "weights": replace(WEIGHTS, **trouble)}
+
+    planned = plan(replace(unsaved, claims=claims))
+    said = find(status_of(planned), "ClaimsUsable")
+    assert said.reason == ("ClaimLost" if "phase" in trouble else "ClaimTerminating")
+    assert said.message.startswith("claim weights is ")
+    assert said.message.endswith("Its weights are needed until this job has a checkpoint of its own")
+    assert status_of(planned).phase is JobPhase.TRAINING
+    assert not planned.delete
+
+    untroubled = plan(replace(saved, claims=claims))
+    assert untroubled.status is None or not any(
+        each.type == "ClaimsUsable" for each in status_of(untroubled).conditions
+    )

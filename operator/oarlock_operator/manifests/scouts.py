@@ -18,12 +18,26 @@ _KEPT = ("name", "image", "imagePullPolicy", "resources", "securityContext")
 
 
 def build_scout_pod(
-    run: Run, *, owner: Owner, attempt: int, rank: int, policy: RunPolicy, excluded: Sequence[str] = ()
+    run: Run,
+    *,
+    owner: Owner,
+    attempt: int,
+    rank: int,
+    policy: RunPolicy,
+    excluded: Sequence[str] = (),
+    mounts_first_weights: bool = True,
 ) -> Manifest:
     """Return a pod that goes where the worker of this rank would go, volumes and all, and takes its place."""
     alone = policy.model_copy(update={"queue": None})
     worker = build_worker_pod(
-        run, owner=owner, attempt=attempt, rank=rank, nodes=rank + 1, policy=alone, excluded=excluded
+        run,
+        owner=owner,
+        attempt=attempt,
+        rank=rank,
+        nodes=rank + 1,
+        policy=alone,
+        excluded=excluded,
+        mounts_first_weights=mounts_first_weights,
     )
     metadata, spec = worker["metadata"], worker["spec"]
     container = {key: value for key, value in spec["containers"][0].items() if key in _KEPT}

@@ -54,6 +54,7 @@ def build_worker_pod(
     excluded: Sequence[str] = (),
     preferred: Sequence[str] = (),
     scheduler: GroupScheduler | None = None,
+    mounts_first_weights: bool = True,
 ) -> Manifest:
     """Return the pod of one node of an attempt.
 
@@ -67,9 +68,10 @@ def build_worker_pod(
         excluded: names of nodes that the pod must not use.
         preferred: names of nodes on which there is room for the pods.
         scheduler: who places the pods of the attempt as a group; None: each is placed alone.
+        mounts_first_weights: whether the pod may need the volume of the job from whose weights this one begins.
     """
     template = run.workers.pod_template or PodTemplate()
-    mounts = _build_mounts(run)
+    mounts = [*_build_mounts(run), *(build_first_weights_mounts(run) if mounts_first_weights else ())]
     variables = _build_variables(run, owner=owner, attempt=attempt, rank=rank, nodes=nodes, policy=policy)
     return {
         "apiVersion": "v1",
@@ -155,7 +157,6 @@ def _build_mounts(run: Run) -> list[ClaimMount]:
     return [
         *([ClaimMount(claim=run.dataset.claim, path=contract.DATA_MOUNT, read_only=True)] if run.dataset else ()),
         ClaimMount(claim=run.checkpoints.claim, path=contract.RUNS_MOUNT, read_only=False),
-        *build_first_weights_mounts(run),
     ]
 
 

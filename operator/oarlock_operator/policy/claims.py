@@ -39,3 +39,28 @@ def explain_claim(claim: ObservedClaim, *, label: str, owner: Owner) -> Wait | N
             " ownerReferences",
         )
     return Wait(reason="ClaimLost", message=describe_claim(claim)) if claim.phase == "Lost" else None
+
+
+def explain_weights_claim(claim: ObservedClaim | None, *, name: str, job: str) -> Wait | None:
+    """Return why the claim that holds the first weights of a model cannot be mounted; None if it can.
+
+    Args:
+        claim: the claim, if it is there.
+        name: its name.
+        job: the earlier job that left the weights on it.
+    """
+    what = f"claim {name} with the weights of TrainingJob {job}, with which this one begins,"
+    otherwise = "or apply this job anew with another model.initFrom"
+    if claim is None:
+        return Wait(reason="InitJobClaimMissing", message=f"{what} is not there. Restore it, {otherwise}")
+    if claim.deleting:
+        return Wait(
+            reason="InitJobClaimTerminating",
+            message=f"{what} is being deleted. Restore it under its name once it is gone, {otherwise}",
+        )
+    if claim.phase == "Lost":
+        return Wait(
+            reason="InitJobClaimLost",
+            message=f"{what} is Lost: its volume is gone. Restore the volume, {otherwise}",
+        )
+    return None

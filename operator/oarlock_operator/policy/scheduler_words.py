@@ -57,7 +57,10 @@ _KINDS: tuple[tuple[re.Pattern[str], Hindrance], ...] = (
     (re.compile(r"node selector|node affinity/selector|Pod's node affinity|NodeAffinity"), Hindrance.SELECTOR),
     (re.compile(r"free ports"), Hindrance.PORTS),
     (re.compile(r"volume node affinity conflict|available volume zone"), Hindrance.ZONE),
-    (re.compile(r"persistent volumes to bind|max volume count|unbound|persistentvolume"), Hindrance.VOLUME),
+    (
+        re.compile(r"persistent volumes to bind|max volume count|unbound|persistentvolume|ReadWriteOncePod"),
+        Hindrance.VOLUME,
+    ),
 )
 _HEAD = re.compile(r"^\d+/\d+ nodes are available: ")
 _BETWEEN = re.compile(r", (?=\d+ )")

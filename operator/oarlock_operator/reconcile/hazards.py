@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator import names
-from oarlock_operator.manifests.first_weights import build_first_weights_mounts
+from oarlock_operator.manifests.first_weights import find_earlier_claim
 from oarlock_operator.manifests.service import build_service
 from oarlock_operator.policy.conditions import Aspect, find_condition
 from oarlock_operator.policy.refusals import find_refusal
 from oarlock_operator.policy.volumes import describe_claim
 from oarlock_operator.reconcile.following import follow
 from oarlock_operator.reconcile.grouping import build_missing_group, wait_for_group
+from oarlock_operator.reconcile.inheriting import needs_first_weights
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.observed import ObservedClaim
 from oarlock_operator.reconcile.steps import JobStep
@@ -73,13 +74,14 @@ def describe_hazards(job: JobView, step: JobStep) -> Iterator[Aspect]:
 def _describe_claims(job: JobView) -> Iterator[Aspect]:
     if job.run is None:
         return
-    data = [job.run.dataset.claim] if job.run.dataset else []
-    first = [mount.claim for mount in build_first_weights_mounts(job.run)]
-    needed = dict.fromkeys((*data, job.run.checkpoints.claim, *first))
+    data = job.run.dataset.claim if job.run.dataset else None
+    first = find_earlier_claim(job.run) if needs_first_weights(job) else None
+    needed = dict.fromkeys(filter(None, (data, job.run.checkpoints.claim, first)))
     troubled = [claim for name in needed if (claim := job.observed.claims.get(name)) and _is_troubled(claim)]
     if troubled:
         reason = "ClaimLost" if troubled[0].phase == "Lost" else "ClaimTerminating"
-        yield Aspect(type="ClaimsUsable", holds=False, reason=reason, message=_describe_loss(troubled[0]))
+        use = ". Its weights are needed until this job has a checkpoint of its own" if troubled[0].name == first else ""
+        yield Aspect(type="ClaimsUsable", holds=False, reason=reason, message=f"{_describe_loss(troubled[0])}{use}")
 
 
 def _is_troubled(claim: ObservedClaim) -> bool:

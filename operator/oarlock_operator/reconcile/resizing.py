@@ -14,6 +14,7 @@ from oarlock_operator.policy.causes import OperatorCause
 from oarlock_operator.policy.elastic import Resize, compute_growth_start, find_growth, find_shrink, pays_to_grow
 from oarlock_operator.policy.refusals import find_refusal, is_busy
 from oarlock_operator.policy.times import earliest, parse_time
+from oarlock_operator.reconcile.inheriting import mounts_first_weights
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
 from oarlock_operator.reconcile.renewing import renew, set_gang
@@ -136,4 +137,5 @@ def _build_scouts(job: JobView) -> Iterator[Manifest]:
                 rank=rank,
                 policy=job.policy,
                 excluded=job.excluded,
+                mounts_first_weights=mounts_first_weights(job),
             )

@@ -20,6 +20,7 @@ from oarlock_operator.policy.wait import Wait
 from oarlock_operator.policy.waiting import explain_wait, wait_for_scheduler
 from oarlock_operator.queueing.capacity import BUDGET
 from oarlock_operator.reconcile.grouping import build_missing_group
+from oarlock_operator.reconcile.inheriting import find_missing_weights, mounts_first_weights
 from oarlock_operator.reconcile.job_progress import build_checkpoints
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.permitted import explain_refused_overlay
@@ -120,7 +121,7 @@ def _find_obstacle(job: JobView) -> Wait | None:
             )
     if wait := _find_group_obstacle(job):
         return wait
-    return _find_claim_obstacle(job) if run and run.checkpoints.created else None
+    return (_find_claim_obstacle(job) if run and run.checkpoints.created else None) or find_missing_weights(job)
 
 
 def _find_group_obstacle(job: JobView) -> Wait | None:
@@ -196,6 +197,7 @@ def _build_children(job: JobView) -> Iterator[Manifest]:
             excluded=job.excluded,
             preferred=_find_preferred(job),
             scheduler=scheduler,
+            mounts_first_weights=mounts_first_weights(job),
         )
 
 

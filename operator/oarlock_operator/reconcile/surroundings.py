@@ -5,20 +5,23 @@ from typing import Any
 
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1.pod_template import PodTemplate
+from oarlock_operator.manifests.first_weights import find_earlier_claim
 from oarlock_operator.manifests.importer import DEFAULT_MEMORY, import_cpu
 from oarlock_operator.manifests.placement import build_placement
 from oarlock_operator.manifests.resources import build_resources
 from oarlock_operator.policy.wait import Surroundings
 from oarlock_operator.reconcile.dataset_view import DatasetView
+from oarlock_operator.reconcile.inheriting import mounts_first_weights
 from oarlock_operator.reconcile.job_view import JobView
 
 
 def surround_job(job: JobView) -> Surroundings:
     """Return what the pods of a job wait in."""
     spec = _outline_worker(job.run) if job.run else {}
-    return Surroundings(
-        claims=job.observed.claims, pod_spec=spec, rooms=job.observed.rooms, is_local=job.settings.is_local
-    )
+    # That of an earlier job does not hold up pods which resume from a checkpoint.
+    spared = find_earlier_claim(job.run) if job.run and not mounts_first_weights(job) else None
+    claims = {name: claim for name, claim in job.observed.claims.items() if name != spared}
+    return Surroundings(claims=claims, pod_spec=spec, rooms=job.observed.rooms, is_local=job.settings.is_local)
 
 
 def surround_import(data: DatasetView) -> Surroundings:
