@@ -270,10 +270,8 @@ def read_status(key: Reference, raw: Mapping[str, Any], model: type[S]) -> S:
 
 def _find_reporter(seen: Iterable[SeenPod], *, uid: str, attempt: int) -> SeenPod | None:
     """Return the pod that speaks for the attempt: rank 0, or the import."""
-    return next(
-        (each for each in seen if each.pod.owner_uid == uid and each.pod.attempt == attempt and each.pod.rank <= 0),
-        None,
-    )
+    ours = (each for each in seen if each.pod.owner_uid == uid and each.pod.role != names.CHECK_ROLE)
+    return next((each for each in ours if each.pod.attempt == attempt and each.pod.rank <= 0), None)
 
 
 def _observed(seen: Iterable[SeenPod]) -> tuple[ObservedPod, ...]:

@@ -32,6 +32,8 @@ IN_USE_FINALIZER = "oarlock.dev/in-use"
 WORKER_ROLE = "worker"
 SCOUT_ROLE = "scout"
 """Of a pod that only finds out whether there is room for one more worker."""
+CHECK_ROLE = "check"
+"""Of a pod that only finds out whether a model fits its data set."""
 IMPORT_ROLE = "import"
 
 TRAINER_CONTAINER = "trainer"
@@ -46,6 +48,11 @@ def short_uid(uid: str) -> str:
 
 def worker_pod_name(job: str, uid: str, *, attempt: int, rank: int) -> str:
     return f"{job}-{short_uid(uid)}-{attempt}-{rank}"
+
+
+def model_check_pod_name(job: str, uid: str, *, run_hash: str) -> str:
+    """Name of the pod that checks the model of one run: a job whose spec was mended gets another one."""
+    return f"{job}-{short_uid(uid)}-check-{run_hash[:8]}"
 
 
 def pod_group_name(job: str, uid: str, *, attempt: int) -> str:

@@ -86,6 +86,7 @@ def observe_pod(raw: Object) -> SeenPod:
         run_hash=run_hash,
         phase=containers.phase,
         created=parse_time(metadata.get("creationTimestamp")) or 0.0,
+        role=str((metadata.get("labels") or {}).get(names.ROLE_LABEL) or ""),
         deleting="deletionTimestamp" in metadata,
         delete_by=parse_time(metadata.get("deletionTimestamp")),
         scheduled=bool(spec.get("nodeName")),

@@ -1,4 +1,4 @@
-"""Data that cannot be trained on, imported for real on a real API server: the Dataset names the file and the remedy."""
+"""Data and models that cannot be trained, tried for real on a real API server: file, shapes and remedy are named, and no GPU is taken."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +10,7 @@ from kube.scene import Object, Scene
 from kube_node.node_process import NodeProcess
 
 from control_plane.server import ControlPlane
+from oarlock_operator import names
 
 pytestmark = [pytest.mark.kube, pytest.mark.train]
 
@@ -71,7 +72,26 @@ def make_dataset(name: str, layout: Object) -> Object:
     return {"apiVersion": "oarlock.dev/v1alpha1", "kind": "Dataset", "metadata": {"name": name}, "spec": spec}
 
 
-def test_dataset_names_file_and_remedy_when_its_source_cannot_be_trained_on(
+NARROW_MODEL = """
+from torch import nn
+
+def build(outputs):
+    return nn.Sequential(nn.Flatten(), nn.Linear(100, outputs))
+"""
+
+
+def make_job(name: str, dataset: str) -> Object:
+    spec = {
+        "dataset": {"name": dataset},
+        "model": {"python": {"module": "narrow", "factory": "build"}},
+        "code": {"configMap": name},
+        "recipe": {"epochs": 1},
+        "workers": {"gpusPerNode": 1},
+    }
+    return {"apiVersion": "oarlock.dev/v1alpha1", "kind": "TrainingJob", "metadata": {"name": name}, "spec": spec}
+
+
+def test_culprit_and_remedy_are_named_when_data_or_model_cannot_be_trained(
     scene: Scene, operator: OperatorProcess, node: NodeProcess
 ) -> None:
     for name, (write, _, _, _) in INPUTS.items():
@@ -84,4 +104,19 @@ def test_dataset_names_file_and_remedy_when_its_source_cannot_be_trained_on(
         assert [part for part in parts if part not in said] == [], (name, said)
         assert status["attempt"] == 0
     assert scene.status("one-truncated", kind="datasets")["rejected"] == 1
+
+    code = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "narrow"},
+        "data": {"narrow.py": NARROW_MODEL},
+    }
+    scene.apply(code, make_job("narrow", "one-truncated"))
+
+    message = scene.wait_for_phase("Invalid", name="narrow", seconds=IMPORT_SECONDS)["message"]
+    parts = ("spec.model must fit", "samples of shape [N, ", "delete pod narrow-")
+    assert [part for part in parts if part not in message] == [], message
+    assert scene.pods() == []
+    (pod,) = scene.pods(names.CHECK_ROLE)
+    assert "nvidia.com/gpu" not in pod["spec"]["containers"][0]["resources"]["limits"]
     assert "Traceback" not in operator.read_log()

@@ -13,6 +13,7 @@ from oarlock_api.v1alpha1.volumes import AccessMode
 from oarlock_operator import names
 from oarlock_operator.manifests.sizes import find_oversized_run
 from oarlock_operator.policy.claims import is_leaving
+from oarlock_operator.reconcile.checking import check_model
 from oarlock_operator.reconcile.earlier_runs import find_attempt
 from oarlock_operator.reconcile.inheriting import describe_earlier_job, wait_for_earlier_job
 from oarlock_operator.reconcile.job_view import JobView, view_job
@@ -41,8 +42,13 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
         run = _freeze(job, job.spec, dataset)
     except InvalidError as error:
         return job, refuse(error.findings)
+    step = check_model(job, run)
+    return (job if step else _adopt(job, run)), step
+
+
+def _adopt(job: JobView, run: Run) -> JobView:
     status = job.status.model_copy(update={"run": run.to_wire(), "attempt": find_attempt(job, run)})
-    return view_job(replace(job.observed, status=status), now=job.now, settings=job.settings), None
+    return view_job(replace(job.observed, status=status), now=job.now, settings=job.settings)
 
 
 def refuse(findings: tuple[Finding, ...]) -> JobStep:
@@ -59,7 +65,7 @@ def _hold_unstarted(job: JobView) -> JobStep:
         reason="Suspended",
         message=f"suspended before it started. {how} to start it",
         # There are none, unless the status was lost.
-        delete=tuple(pod for pod in job.all_pods if not pod.deleting),
+        delete=tuple(pod for pod in (*job.all_pods, *job.checks) if not pod.deleting),
     )
 
 

@@ -47,7 +47,7 @@ def succeed(job: JobView) -> JobStep | None:
 
 def pods_to_remove(job: JobView) -> tuple[ObservedPod, ...]:
     """Return the pods that a job does not need once it is finished."""
-    return choose_pods_to_remove(job.all_pods, job.policy.clean_pod_policy)
+    return choose_pods_to_remove((*job.all_pods, *job.checks), job.policy.clean_pod_policy)
 
 
 def _describe_success(job: JobView) -> str:

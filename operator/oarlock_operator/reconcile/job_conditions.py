@@ -8,6 +8,7 @@ from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, JobPhase
 from oarlock_operator.policy.conditions import Aspect, find_condition
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.queueing.verdicts import Stand
+from oarlock_operator.reconcile.checking import describe_check
 from oarlock_operator.reconcile.hazards import describe_hazards
 from oarlock_operator.reconcile.job_view import JobView
 from oarlock_operator.reconcile.node_clocks import describe_clocks
@@ -21,6 +22,7 @@ def describe_conditions(job: JobView, step: JobStep) -> Iterator[Aspect]:
     """Yield the conditions that hold or do not hold, in the order of a job's life."""
     yield _describe_validity(job, step.findings or job.findings)
     yield from _describe_dataset(job, step)
+    yield from _describe_check(job)
     yield from _describe_admission(job, step)
     yield from _describe_suspension(job, step)
     yield from describe_hazards(job, step)
@@ -50,8 +52,18 @@ def _describe_dataset(job: JobView, step: JobStep) -> Iterator[Aspect]:
                 type="DatasetReady", holds=True, reason="Frozen", message=f"{data.name}, version {data.version}"
             )
     elif step.phase is JobPhase.WAITING_FOR_DATA:
-        kind = "InitialWeightsReady" if step.reason.startswith("InitJob") else "DatasetReady"
+        kinds = {"InitJob": "InitialWeightsReady", "Model": "ModelChecked"}
+        kind = next((kinds[start] for start in kinds if step.reason.startswith(start)), "DatasetReady")
         yield Aspect(type=kind, holds=False, reason=step.reason, message=step.message)
+
+
+def _describe_check(job: JobView) -> Iterator[Aspect]:
+    """Yield that a check of the model gave no answer, also once its pod is gone."""
+    known = find_condition(job.status.conditions, "ModelChecked")
+    if said := describe_check(job):
+        yield said
+    elif job.run and known and known.reason == "NoAnswer":
+        yield Aspect(type=known.type, holds=False, reason=known.reason, message=known.message)
 
 
 def _describe_admission(job: JobView, step: JobStep) -> Iterator[Aspect]:

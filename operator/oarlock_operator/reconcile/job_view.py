@@ -53,6 +53,8 @@ class JobView:
     """Pods of the job that are not of the attempt."""
     scouts: tuple[ObservedPod, ...]
     """Pods of the attempt that only look for room for more nodes."""
+    checks: tuple[ObservedPod, ...]
+    """Pods that only find out whether the model fits, of any state of the spec."""
     strangers: Mapping[str, ObservedPod]
     """Pods of others that hold a name of ours."""
     skews: Mapping[str, Skew]
@@ -104,7 +106,7 @@ class JobView:
 
     @property
     def all_pods(self) -> tuple[ObservedPod, ...]:
-        """Pods of the job, of all attempts."""
+        """Pods of the job, of all attempts; not those that only check its model."""
         return (*self.pods.values(), *self.scouts, *self.old_pods)
 
     @property
@@ -199,7 +201,8 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
     """Sort what is observed of a job."""
     checked = recall_training_job(observed.object.spec, name=observed.object.name)
     run = read_run(observed.status)
-    own = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
+    ours = [pod for pod in observed.pods if pod.owner_uid == observed.object.uid]
+    own = [pod for pod in ours if pod.role != names.CHECK_ROLE]
     placed = [pod for pod in own if pod.scheduled and _is_current(pod, observed.status, run)]
     skews = find_skews(placed, _find_reports(observed), now=now)
     own = [correct_pod(pod, skews, now=now) for pod in own]
@@ -226,6 +229,7 @@ def view_job(observed: ObservedJob, *, now: float, settings: Settings) -> JobVie
         pods=current,
         old_pods=tuple(pod for pod in own if current.get(pod.rank) is not pod and pod not in scouts),
         scouts=scouts,
+        checks=tuple(pod for pod in ours if pod.role == names.CHECK_ROLE),
         strangers={pod.name: pod for pod in observed.pods if pod.owner_uid != observed.object.uid},
         skews=skews,
     )

@@ -58,6 +58,8 @@ class ObservedPod:
     phase: str
     """Pending, Running, Succeeded, Failed, Unknown: by the trainer's container, whatever runs beside it."""
     created: float
+    role: str = ""
+    """What the pod is for, by its label."""
     deleting: bool = False
     delete_by: float | None = None
     """When the grace period of a deletion ends."""

@@ -59,8 +59,11 @@ def _find_restart_reason(status: TrainingJobStatus) -> str:
 
 
 def sweep(job: JobView, step: JobStep) -> JobStep:
-    """Remove old pods beside the step with which the attempt is followed: they came back with their node, or came late."""
-    lingering = tuple(pod for pod in job.old_pods if not pod.deleting)
+    """Remove old pods beside the step with which the attempt is followed: they came back with their node, or came late.
+
+    So go those that were to find out whether the model fits.
+    """
+    lingering = tuple(pod for pod in (*job.old_pods, *job.checks) if not pod.deleting)
     return replace(step, delete=(*step.delete, *lingering)) if lingering else step
 
 

@@ -114,7 +114,7 @@ def _references_to_confirm(job: JobView) -> tuple[Reference, ...]:
     """Name the job, its pods as they are known, and those that may be there unknown: an attempt begins after the one before."""
     attempt = job.status.attempt
     attempts = (attempt - 1, attempt) if attempt > 0 else (attempt,)
-    known = [pod.name for pod in job.all_pods]
+    known = [pod.name for pod in (*job.all_pods, *job.checks)]
     possible = [job.pod_name(rank, attempt=number) for number in attempts for rank in range(job.most_nodes)]
     pods = (Reference(kind="Pod", namespace=job.owner.namespace, name=name) for name in dict.fromkeys(known + possible))
     return (
