@@ -19,6 +19,8 @@ _numbers = itertools.count(1)
 
 # Before anybody imports torch: its threads wait for one another by spinning, and each core runs another test already.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Some set this for all that they do; each of some three hundred processes would compile the modules of this tree for itself then.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Examples are judged by what they show, never by how busy the machine is.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from agent.pods import make_environment
 
+from oarlock_trainer import quick_imports
 from oarlock_trainer.agent.command_line import build_command, build_environment
 from oarlock_trainer.agent.config import AgentConfig, Mode, read_config
 
@@ -22,7 +23,7 @@ def make_config(**changes: str) -> AgentConfig:
 def test_torchrun_stands_alone_when_there_is_one_node() -> None:
     command = build_command(make_config(PROCESSES_PER_NODE="3"), retry=0)
 
-    assert command[1:3] == ["-m", "torch.distributed.run"]
+    assert command[1:4] == ["-P", quick_imports.__file__, "torch.distributed.run"]
     assert {"--nnodes=1", "--nproc-per-node=3", "--max-restarts=0", "--standalone"} <= set(command)
     assert command[-2:] == ["-m", "oarlock_trainer"]
 

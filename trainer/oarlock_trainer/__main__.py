@@ -23,6 +23,7 @@ import traceback
 
 from oarlock_api.contract import EXIT_CODES, EXIT_SUCCESS, EXIT_SUSPENDED, Cause, Outcome
 from oarlock_trainer.process_death import die_with_parent
+from oarlock_trainer.quick_imports import without_collections
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.signals import watch_for_stop
 
@@ -34,8 +35,9 @@ def main() -> int:
     with watch_for_stop() as stop:
         try:
             # torch takes two seconds to import; the record shows signs of life before that.
-            from oarlock_trainer.config import read_config
-            from oarlock_trainer.loop import train
+            with without_collections():
+                from oarlock_trainer.config import read_config
+                from oarlock_trainer.loop import train
 
             outcome = train(read_config(os.environ, cpus=os.cpu_count() or 1), record, stop)
         except Exception as error:  # noqa: BLE001  # whatever it is, it is reported

@@ -8,6 +8,8 @@ and one of several, node R of N,
 
     python -m torch.distributed.run --nnodes=N --nproc-per-node=P --max-restarts=0 --rdzv-backend=static --node-rank=R
         --master-addr=HOST --master-port=PORT --rdzv-id=UID-aATTEMPT --rdzv-conf=timeout=SECONDS … -m oarlock_trainer
+
+(with `quick_imports.py` in the place of `-m`).
 """
 
 import argparse

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from oarlock_api.contract import IMPORTER_MODULE, MODEL_CHECK_MODULE
-from oarlock_trainer import process_death
+from oarlock_trainer import process_death, quick_imports
 from oarlock_trainer.agent.config import AgentConfig, Mode
 from oarlock_trainer.agent.program import build_program
 from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+# -P: the folder of the script is none to import from.
+TORCHRUN = (sys.executable, "-P", str(Path(quick_imports.__file__)), "torch.distributed.run")
 _ALONE = {
     Mode.IMPORT: (sys.executable, "-m", IMPORTER_MODULE),
     Mode.CHECK: (sys.executable, "-m", MODEL_CHECK_MODULE),
