@@ -44,6 +44,32 @@ def test_lines_that_make_no_sense_are_left_out_and_counted(tmp_path: Path) -> No
     assert build_page(facts) == build_page(read_facts(tmp_path, now=30.0))
 
 
+def test_program_without_epochs_has_its_curves_over_steps_and_its_own_figures(tmp_path: Path) -> None:
+    """As a session writes its log, and as the agent does, for which nothing told is epoch 0."""
+    steps = [{"kind": "step", "step": n, "train/loss": 1.0 / n, "score/a": n, "epoch": 0.0} for n in (1, 2)]
+    validation = {"kind": "validation", "step": 2, "validation/loss": 3.0, "validation/score/a": 7.0, "time": 11.0}
+    checkpoint = {"kind": "checkpoint", "step": 2, "time": 12.0, "checkpoint": {"step": 2, "epoch": 4e-19}}
+    facts = read_facts(write_log(tmp_path, [*steps, validation, checkpoint]), now=30.0)
+    loss, own = facts.charts
+
+    assert (loss.title, loss.across, own.title, own.across) == ("Loss", "step", "score/a", "step")
+    assert [list(curve.points) for curve in loss.curves] == [[(1, 1.0), (2, 0.5)], [(2, 3.0)]]
+    assert [list(curve.points) for curve in own.curves] == [[(1, 1), (2, 2)], [(2, 7.0)]]
+    assert facts.headline[-1] == ("steps", "2", "")
+    assert (facts.checkpoints[0].epoch, facts.state) == (None, "")
+    page = build_page(facts)
+    assert ">step</text>" in page
+    assert 'id="recipe"' not in page
+
+
+def test_figures_of_a_programs_own_that_are_too_many_are_counted(tmp_path: Path) -> None:
+    figures = {f"a{number:02}": 1.0 for number in range(26)}
+    facts = read_facts(write_log(tmp_path, [{"kind": "step", "step": 1, **figures}]), now=30.0)
+
+    assert [chart.title for chart in facts.charts] == list(figures)[:24]
+    assert facts.warnings == ((1, "2 more figures, from a24 on, are in log.jsonl alone"),)
+
+
 def test_line_that_is_still_being_written_is_nothing_to_tell_of(tmp_path: Path) -> None:
     with (write_log(tmp_path, GOOD) / "log.jsonl").open("a") as log:
         log.write('{"kind": "st')

@@ -112,11 +112,11 @@ def report_unequal_figures(folder: Path, kind: str) -> str:
     return ""
 
 
-def report_no_number(folder: Path, name: str) -> str:
+def report_no_number(folder: Path, name: str, steps_per_epoch: int | None = None) -> str:
     os.environ |= {"OARLOCK_RUN": "", "OARLOCK_RUN_DIR": str(folder)}
     try:
         with open_session(counter=Counter({})) as session:
-            for _ in session.steps(12):
+            for _ in session.steps(12, steps_per_epoch=steps_per_epoch):
                 session.report(**{name: float("nan"), "fine": 1.0})
     except TrainerError as error:
         return f"{error} {error.remedy}"

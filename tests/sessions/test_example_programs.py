@@ -12,6 +12,7 @@ from training.forked_ranks import run_ranks
 
 from oarlock_trainer.agent.program_progress import parse_line
 from oarlock_trainer.datasets import write_dataset
+from oarlock_trainer.reports.reading import read_facts
 
 
 @pytest.mark.parametrize(
@@ -51,4 +52,10 @@ def test_gan_trains_two_networks_and_exports_what_it_makes(tmp_path: Path) -> No
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["kind"] == "step"]
     assert len(steps) == 20
+    facts = read_facts(tmp_path / "run", now=1.0)
+    assert [(chart.title, chart.across) for chart in facts.charts] == [
+        ("Loss", "epoch"),
+        ("discriminator/loss", "epoch"),
+    ]
+    assert (facts.state, facts.recipe["steps"], facts.dataset["counts"]["train"]) == ("trained", 20, 40)
     assert all(line["train/loss"] > 0 and line["discriminator/loss"] > 0 for line in steps)

@@ -12,7 +12,9 @@ from training.forked_ranks import RankFailedError, run_ranks
 
 from oarlock_trainer.checkpoints.parts import UnsavableStateError, collect_parts, restore_parts
 from oarlock_trainer.errors import CheckpointMismatchError, ConfigError
+from oarlock_trainer.order import Order
 from oarlock_trainer.session.figures import name_figure
+from oarlock_trainer.session.stepping import measure_length
 
 _UNDISTURBED: dict[int, tuple[list[Any], list[str]]] = {}
 
@@ -20,6 +22,11 @@ _UNDISTURBED: dict[int, tuple[list[Any], list[str]]] = {}
 def read_losses(folder: Path) -> list[str]:
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     return [f"{line['step']} {line['train/loss']!r} {line['d']!r}" for line in lines if line["kind"] == "step"]
+
+
+def read_epochs(folder: Path) -> list[float | None]:
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [line.get("epoch") for line in lines if line["kind"] == "step"]
 
 
 @pytest.fixture
@@ -42,6 +49,7 @@ def test_program_goes_on_bit_for_bit_when_a_rank_is_killed(tmp_path: Path, undis
 
     weights, losses = undisturbed
     assert len(losses) == STEPS
+    assert read_epochs(tmp_path) == [round(step * 8 / 50, 6) for step in range(1, STEPS + 1)]
     assert read_losses(tmp_path) == losses
     assert resumed[0] == weights[0]
     log = (tmp_path / "log.jsonl").read_text()
@@ -108,8 +116,18 @@ def test_figures_that_differ_are_refused(kind: str, said: str, tmp_path: Path) -
 
 
 def test_loss_alone_tells_that_a_program_has_diverged(tmp_path: Path) -> None:
-    assert run_ranks(1, report_no_number, tmp_path / "other", "distance") == [""]
+    """One of the programs says what an epoch is, the other does not."""
+    assert run_ranks(1, report_no_number, tmp_path / "other", "distance", 4) == [""]
+    assert read_epochs(tmp_path / "other") == [step / 4 for step in range(1, 13)]
 
     (said,) = run_ranks(1, report_no_number, tmp_path / "loss", "loss")
     assert "not finite" in said
     assert "recipe" not in said
+    assert set(read_epochs(tmp_path / "loss")) == {None}
+
+
+def test_length_of_an_epoch_is_said_once_and_has_steps() -> None:
+    with pytest.raises(ConfigError, match="the order says already"):
+        measure_length(9, order=Order(seed=0, samples=8, batch_size=2), steps_per_epoch=4)
+    with pytest.raises(ConfigError, match="must be at least 1, got 0"):
+        measure_length(9, order=None, steps_per_epoch=0)

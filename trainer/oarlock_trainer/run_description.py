@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from oarlock_api.contract import POD_NAME_ENV
-from oarlock_api.run import WorkerRun
 from oarlock_trainer.datasets import StoredDataset
 from oarlock_trainer.errors import StorageError
 from oarlock_trainer.reports import DESCRIPTION_NAME
+from oarlock_trainer.state import CheckpointedRun
 
 _POD_NAME = re.compile(r"(?P<job>.+)-[0-9a-f]{8}-\d+-\d+")
 
 
-def write_description(run_dir: Path, run: WorkerRun, dataset: StoredDataset) -> None:
-    """Write `run.json`, complete or not at all.
+def write_description(run_dir: Path, run: CheckpointedRun, dataset: StoredDataset | None) -> None:
+    """Write `run.json`, complete or not at all; a program of the user's may have no data set.
 
     Raises:
         StorageError: if the volume refuses.
@@ -32,7 +32,9 @@ def write_description(run_dir: Path, run: WorkerRun, dataset: StoredDataset) -> 
         raise StorageError.from_os_error(error, doing="describing the run", path=path) from error
 
 
-def _describe_dataset(dataset: StoredDataset) -> dict[str, Any]:
+def _describe_dataset(dataset: StoredDataset | None) -> dict[str, Any]:
+    if dataset is None:
+        return {}
     facts = dataset.manifest.to_wire()
     kept = (
         "version",

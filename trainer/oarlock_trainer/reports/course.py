@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 
 from oarlock_api.metrics import is_better
+from oarlock_trainer.reports.curves import choose_axis
 from oarlock_trainer.reports.facts import Attempt, Checkpoint, Moment, Share
 from oarlock_trainer.reports.log_reading import Line, Log
 
@@ -48,14 +49,14 @@ def list_moments(log: Log, best_by: str) -> tuple[Moment, ...]:
 
 def list_checkpoints(log: Log, best_by: str) -> tuple[Checkpoint, ...]:
     """Return the last checkpoints and the best one; older ones need not be on the volume any more."""
-    best = _find_best_step(log, best_by)
+    best, across = _find_best_step(log, best_by), choose_axis(log)
     shown = [line for line in log.checkpoints if _saved_step(line) == best] + log.checkpoints[-_MOST_CHECKPOINTS:]
     rows = {}
     for line in shown:
         facts = line.get("checkpoint") or {}
         rows[_saved_step(line)] = Checkpoint(
             step=_saved_step(line),
-            epoch=float(facts.get("epoch", 0.0)),
+            epoch=float(facts.get("epoch", 0.0)) if across == "epoch" else None,
             time=float(facts.get("time") or line["time"]),
             bytes=int(facts.get("bytes", 0)),
             stall=line.get("checkpointStallSeconds"),
@@ -79,7 +80,7 @@ def list_shares(log: Log) -> tuple[Share, ...]:
     validating = [line["seconds"] for line in log.validations if "seconds" in line]
     starting = [line["startSeconds"] for line in log.of("start") if "startSeconds" in line]
     return (
-        Share(name="computing", seconds=computing),
+        Share(name="computing" if any("dataWaitSeconds" in line for line in log.paces) else "steps", seconds=computing),
         Share(name="waiting for data", seconds=waiting),
         Share(name="validation", seconds=sum(validating), about=_say_times(len(validating))),
         Share(name="checkpoints", seconds=sum(stalls), about=f"{_say_times(len(stalls))}; the stall alone"),

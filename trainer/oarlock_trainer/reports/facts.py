@@ -106,7 +106,8 @@ class Checkpoint:
     """A row of the table of checkpoints."""
 
     step: int
-    epoch: float
+    epoch: float | None
+    """None where the run has no epochs."""
     time: float
     bytes: int
     stall: float | None
@@ -122,7 +123,7 @@ class ReportFacts:
     title: str
     subtitle: str
     state: str
-    """How the run stands: `trained`, `running` or `stopped`."""
+    """How the run stands: `trained`, `running` or `stopped`; empty if nobody knows."""
     headline: tuple[tuple[str, str, str], ...] = ()
     """Name, value, and a word about it."""
     charts: tuple[Chart, ...] = ()

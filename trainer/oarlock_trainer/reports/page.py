@@ -119,6 +119,9 @@ def _list_sections(facts: ReportFacts, parts: dict[str, Any]) -> Iterator[tuple[
         "rates": parts["rates"],
         "worst": findings and findings.worst,
         "speed": parts["pace"] or parts["shares"],
+        "recipe": facts.recipe,
+        "data": facts.dataset,
+        "system": facts.system,
     }
     return ((key, name) for key, name in _SECTIONS if present.get(key, True))
 

@@ -1,32 +1,23 @@
 """From a job's folder to the facts of its report: the log, the description of the run, the examination of the model."""
 
 import json
+import shlex
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from oarlock_api.metrics import METRICS, METRICS_BY_NAME, is_better
+from oarlock_api.metrics import METRICS_BY_NAME, is_better
 from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME
 from oarlock_trainer.reports.course import list_attempts, list_checkpoints, list_moments, list_shares
+from oarlock_trainer.reports.curves import MOST_OWN, choose_axis, list_charts, list_own_quantities, list_pace_charts
 from oarlock_trainer.reports.facts import Chart, Curve, Findings, ReportFacts, WorstSample
 from oarlock_trainer.reports.log_reading import Line, Log, read_log
-from oarlock_trainer.reports.wording import say_figure, say_number, say_seconds
+from oarlock_trainer.reports.wording import say_figure, say_name, say_number, say_seconds
 
 _LOG_NAME = "log.jsonl"
-_PACE_CHARTS = (
-    ("Throughput", "1/s", (("samplesPerSecond", "samples per second"),)),
-    ("Time of a step", "s", (("computeSeconds", "computing"), ("dataWaitSeconds", "waiting for data"))),
-    (
-        "GPU memory of rank 0",
-        "bytes",
-        (("gpuMemoryReservedBytes", "reserved"), ("gpuMemoryPeakBytes", "peak"), ("gpuMemoryBytes", "in use")),
-    ),
-)
 _NOT_OF_THE_SYSTEM = frozenset({"kind", "step", "time", "message", "attempt", "startSeconds", "nonFinite"})
-_SPELLED = {"iou": "IoU", "map50": "mAP 50"}
-_SPLITS = ("train", "validation")
 
 
 def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
@@ -46,8 +37,8 @@ def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
         subtitle=_say_subtitle(run, dataset),
         state=_find_state(log),
         headline=tuple(_list_headline(log, best_by, steps=int(run.get("steps", 0)))),
-        charts=tuple(_list_charts(log)),
-        pace=tuple(_build_pace_chart(log, *chart) for chart in _PACE_CHARTS),
+        charts=tuple(list_charts(log)),
+        pace=tuple(list_pace_charts(log)),
         shares=list_shares(log),
         classes=tuple(map(str, dataset.get("classes", ()))),
         findings=_read_findings(run_dir / EXAMINATION_NAME),
@@ -106,37 +97,40 @@ def _say_subtitle(run: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
 
 
 def _find_state(log: Log) -> str:
-    kinds = [line["kind"] for line in log.events if line["kind"] in ("start", "suspended", "export")]
-    return {"export": "trained", "suspended": "stopped"}.get(kinds[-1] if kinds else "", "running")
+    """Return how the run stands; nothing if its log does not tell, as that of a program without a session."""
+    states = {"start": "running", "suspended": "stopped", "export": "trained", "finished": "trained"}
+    found = [states[line["kind"]] for line in log.events if line["kind"] in states]
+    return found[-1] if found else ""
 
 
 def _list_warnings(log: Log) -> Iterator[tuple[int, str]]:
     for line in log.of("warning"):
         yield line["step"], str(line.get("message", ""))
+    lines = log.steps or log.validations or log.events
+    last = lines[-1]["step"] if lines else 0
     if log.left_out:
-        lines = log.steps or log.validations or log.events
         noun = "line" if log.left_out == 1 else "lines"
-        yield (
-            lines[-1]["step"] if lines else 0,
-            f"{log.left_out:,} {noun} of {_LOG_NAME} made no sense and {'was' if log.left_out == 1 else 'were'} left out",
-        )
+        were = "was" if log.left_out == 1 else "were"
+        yield last, f"{log.left_out:,} {noun} of {_LOG_NAME} made no sense and {were} left out"
+    if more := list_own_quantities(log)[MOST_OWN:]:
+        yield last, f"{len(more):,} more figures, from {more[0]} on, are in {_LOG_NAME} alone"
 
 
 def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str, str, str]]:
+    across = choose_axis(log)
     best = find_best(log.validations, best_by)
     if best:
         yield (
-            _say_name(best_by),
+            say_name(best_by),
             say_figure(best[best_by], METRICS_BY_NAME[best_by].unit),
-            f"best, at epoch {_say_epoch(best)}",
+            f"best, at {_say_when(best, across)}",
         )
     if log.validations and best_by != "validation/loss" and "validation/loss" in log.validations[-1]:
         last = log.validations[-1]
-        yield "validation loss", say_number(last["validation/loss"]), f"last, at epoch {_say_epoch(last)}"
+        yield "validation loss", say_number(last["validation/loss"]), f"last, at {_say_when(last, across)}"
     lines = log.steps or log.validations
     if lines:
-        done = f"{lines[-1]['step']:,} of {steps:,} steps" if lines[-1]["step"] < steps else f"{steps:,} steps"
-        yield "epochs", _say_epoch(lines[-1]), done
+        yield _say_progress(lines[-1], across, steps=steps)
     rates = [line["samplesPerSecond"] for line in log.paces if "samplesPerSecond" in line]
     starts = log.of("start")
     if rates and starts:
@@ -150,7 +144,11 @@ def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str,
             say_seconds(sum(a.ended - a.began for a in attempts)),
             f"{restarts or 'no'} restart{'s' * (restarts != 1)}",
         )
-    waits = [(line.get("dataWaitSeconds", 0.0), line["stepSeconds"]) for line in log.paces if line.get("stepSeconds")]
+    waits = [
+        (line["dataWaitSeconds"], line["stepSeconds"])
+        for line in log.paces
+        if line.get("stepSeconds") and "dataWaitSeconds" in line
+    ]
     if waits:
         yield (
             "waiting for data",
@@ -159,8 +157,21 @@ def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str,
         )
 
 
+def _say_progress(line: Line, across: str, *, steps: int) -> tuple[str, str, str]:
+    """Return how far the run is; `steps` is how long it is to be, 0 if nobody knows."""
+    step = line["step"]
+    if across == "step":
+        return "steps", f"{step:,}", f"of {steps:,}" if steps else ""
+    done = f"{step:,} of {steps:,} steps" if step < steps else f"{step:,} steps"
+    return "epochs", _say_epoch(line), done
+
+
+def _say_when(line: Line, across: str) -> str:
+    return f"epoch {_say_epoch(line)}" if across == "epoch" else f"step {line['step']:,}"
+
+
 def _say_epoch(line: Line) -> str:
-    return f"{line.get('epoch', 0.0):.1f}".removesuffix(".0")
+    return f"{line['epoch']:.1f}".removesuffix(".0")
 
 
 def find_best(validations: Sequence[Line], name: str) -> Line | None:
@@ -172,48 +183,10 @@ def find_best(validations: Sequence[Line], name: str) -> Line | None:
     return best
 
 
-def _list_charts(log: Log) -> Iterator[Chart]:
-    quantities = dict.fromkeys(metric.name.partition("/")[2] for metric in METRICS if "/" in metric.name)
-    for quantity in quantities:
-        curves = []
-        for split, lines in zip(_SPLITS, (log.steps, log.validations), strict=True):
-            points = _collect(lines, f"{split}/{quantity}")
-            if points:
-                curves.append(
-                    Curve(name=split, points=points, marks=split == "validation", colour=_SPLITS.index(split))
-                )
-        if curves:
-            unit = METRICS_BY_NAME[f"validation/{quantity}"].unit
-            yield Chart(title=_say_title(quantity), unit=unit, curves=tuple(curves))
-    for name, title, label in (
-        ("learningRate", "Learning rate", "of the first parameter group"),
-        ("gradientNorm", "Gradient norm", "before clipping"),
-    ):
-        if points := _collect(log.steps, name):
-            yield Chart(title=title, curves=(Curve(name=label, points=points),))
-
-
-def _build_pace_chart(log: Log, title: str, unit: str, columns: Iterable[tuple[str, str]]) -> Chart:
-    curves = (Curve(name=label, points=_collect(log.paces, name)) for name, label in columns)
-    return Chart(title=title, unit=unit, curves=tuple(curve for curve in curves if curve.points))
-
-
-def _collect(lines: Sequence[Line], name: str) -> list[tuple[float, float]]:
-    return [(line["epoch"], line[name]) for line in lines if name in line and "epoch" in line]
-
-
-def _say_name(name: str) -> str:
-    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.replace("/", " "))
-    return " ".join(_SPELLED.get(word, word) for word in words.split())
-
-
-def _say_title(quantity: str) -> str:
-    words = _say_name(quantity)
-    return words if quantity in _SPELLED else words.capitalize()
-
-
 def _describe_recipe(run: Mapping[str, Any]) -> dict[str, Any]:
     recipe = {"model": run.get("model"), **(run.get("recipe") or {})}
+    if isinstance(run.get("command"), list):
+        recipe |= {"command": shlex.join(map(str, run["command"])), "seed": run.get("seed")}
     rest = {"steps": run.get("steps"), "checkpointEvery": run.get("checkpointEvery"), "keep": run.get("keep")}
     return {name: value for name, value in {**recipe, **rest}.items() if value not in (None, {}, [])}
 

@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
+_SPELLED = {"iou": "IoU", "map50": "mAP 50"}
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
 
@@ -58,3 +59,15 @@ def say_bytes(value: float) -> str:
 def say_time(value: float) -> str:
     """Return a moment, in UTC."""
     return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def say_name(name: str) -> str:
+    """Return the name of a metric of the table in words."""
+    words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name.replace("/", " "))
+    return " ".join(_SPELLED.get(word, word) for word in words.split())
+
+
+def say_title(quantity: str) -> str:
+    """Return the name of a quantity of the table in words, as a title."""
+    words = say_name(quantity)
+    return words if quantity in _SPELLED else words.capitalize()

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from oarlock_trainer.checkpoints import Checkpointer, SaveResult
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.run_log import RunLog, build_line, split_finite
+from oarlock_trainer.throughput import Pace
 
 StepFigures = dict[str, Tensor | float]
 """What a program reports of one step."""
@@ -53,8 +54,11 @@ def build_row(figures: Mapping[str, Tensor | float], device: torch.device) -> Te
 class Figures:
     """Speaks for one rank; all but rank 0 have no log and stay silent."""
 
-    def __init__(self, record: RankRecord, *, log: RunLog | None, steps: int) -> None:
-        self._record, self._log, self._steps = record, log, steps
+    def __init__(
+        self, record: RankRecord, *, log: RunLog | None, steps: int, epoch_of: Callable[[int], float | None]
+    ) -> None:
+        """Speak of a run of `steps` steps; `epoch_of` tells the epochs done after a step, None if nobody said what one is."""
+        self._record, self._log, self._steps, self._epoch_of = record, log, steps, epoch_of
         self._metrics: dict[str, float] = {}
         self._warnings: list[str] = []
         self._printed = 0.0
@@ -75,18 +79,19 @@ class Figures:
             self._record.report(warnings=self._warnings)
 
     def note_steps(
-        self, step: int, verdict: Verdict, columns: Sequence[str], *, epoch: float | None, eta: float | None
+        self, step: int, verdict: Verdict, columns: Sequence[str], *, pace: Pace | None, eta: float | None
     ) -> None:
         """Take up the figures of the steps that the ranks agreed on."""
         if self._log is None:
             return
         for figures in verdict.figures:
             for number, row in enumerate(figures.means.tolist(), start=figures.first_step):
-                self._log.write(build_line("step", number, dict(zip(columns, row, strict=True))))
+                self._log.write(
+                    build_line("step", number, dict(zip(columns, row, strict=True)), **self._tell_epoch(number))
+                )
             self._metrics |= dict(zip(columns, figures.means.mean(axis=0).tolist(), strict=True))
-        if verdict.step_seconds > 0:
-            self._metrics["stepSeconds"] = verdict.step_seconds
-        self.publish(epoch=epoch, eta=eta)
+        self._note_pace(step, verdict, pace)
+        self.publish(step, eta=eta)
         self._log.flush_now_and_then(time.monotonic())
         self._print(step, columns, eta)
 
@@ -94,8 +99,8 @@ class Figures:
         self._metrics |= metrics
         if self._log is None:
             return
-        self._log.write(build_line("validation", step, metrics, time=time.time()))
-        self.publish()
+        self._log.write(build_line("validation", step, metrics, **self._tell_epoch(step), time=time.time()))
+        self.publish(step)
         told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         print(f"[{step}/{self._steps}] {told}", flush=True)  # noqa: T201
 
@@ -108,17 +113,25 @@ class Figures:
         self._metrics["checkpointDurableSeconds"] = result.durable_seconds
         self.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
         if result.facts is not None:
-            self.say("checkpoint", step, f"checkpoint of step {result.step} is safe ({result.durable_seconds:.2f} s)")
+            self.say(
+                "checkpoint",
+                step,
+                f"checkpoint of step {result.step} is safe ({result.durable_seconds:.2f} s)",
+                checkpoint=result.facts.to_wire(),
+                finite=result.finite,
+                checkpointStallSeconds=result.stall_seconds,
+                checkpointDurableSeconds=result.durable_seconds,
+            )
         self.warn(step, *result.warnings)
 
     def note_checkpoints(self, *, latest: CheckpointFacts | None, best: CheckpointFacts | None) -> None:
         self._record.report(checkpoint_latest=latest, checkpoint_best=best)
 
-    def publish(self, *, epoch: float | None = None, eta: float | None = None) -> None:
+    def publish(self, step: int, *, eta: float | None = None) -> None:
+        """Tell the agent the newest figures."""
         finite, non_finite = split_finite(self._metrics)
-        facts: dict[str, Any] = {"metrics": finite, "non_finite": non_finite}
-        given = {"epoch": epoch, "eta_seconds": eta}
-        self._record.report(**facts, **{name: value for name, value in given.items() if value is not None})
+        told = {"metrics": finite, "non_finite": non_finite, **self._tell_epoch(step, digits=None)}
+        self._record.report(**told, **({} if eta is None else {"eta_seconds": eta}))
 
     def sync(self) -> None:
         if self._log is not None:
@@ -127,6 +140,22 @@ class Figures:
     def close(self) -> None:
         if self._log is not None:
             self._log.close()
+
+    def _note_pace(self, step: int, verdict: Verdict, pace: Pace | None) -> None:
+        """Take up the slowest rank's time for a step, and the samples per second of all where it is known what a step takes."""
+        if self._log is None or verdict.step_seconds <= 0:
+            return
+        figures = {"stepSeconds": verdict.step_seconds}
+        if pace is not None:
+            figures["samplesPerSecond"] = pace.samples_per_second
+        self._metrics |= figures
+        self._log.write(build_line("pace", step, figures, **self._tell_epoch(step), time=time.time()))
+
+    def _tell_epoch(self, step: int, *, digits: int | None = 6) -> dict[str, float]:
+        epoch = self._epoch_of(step)
+        if epoch is None:
+            return {}
+        return {"epoch": epoch if digits is None else round(epoch, digits)}
 
     def _print(self, step: int, columns: Sequence[str], eta: float | None) -> None:
         now = time.monotonic()

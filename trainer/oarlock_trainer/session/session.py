@@ -19,6 +19,7 @@ from oarlock_trainer.distributed import Processes
 from oarlock_trainer.errors import ConfigError, DataMissingError
 from oarlock_trainer.order import Order, rows_of_rank
 from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.run_description import write_description
 from oarlock_trainer.session.figures import name_figure
 from oarlock_trainer.session.place import Place
 from oarlock_trainer.session.stepping import StepLoop
@@ -41,6 +42,7 @@ class Session:
         self._state = ProgramState(model=nn.ModuleDict())
         self._names: set[str] = set()
         self._order: Order | None = None
+        self._dataset: StoredDataset | None = None
         self._loop: StepLoop | None = None
 
     def keep(self, **parts: nn.Module | Stateful) -> None:
@@ -79,6 +81,7 @@ class Session:
                 f"the Dataset must have the version {expected}, it has {dataset.manifest.version}",
                 remedy="import the Dataset version that the run names again",
             )
+        self._dataset = dataset
         return dataset
 
     def order(self, *, samples: int, batch_size: int) -> Order:
@@ -90,10 +93,15 @@ class Session:
         """Return the part of a step's samples that is this rank's."""
         return ids[rows_of_rank(self.rank, self.processes, len(ids))]
 
-    def steps(self, total: int) -> Iterator[int]:
+    def steps(self, total: int, *, steps_per_epoch: int | None = None) -> Iterator[int]:
         """Yield the steps from the one after the last checkpoint up to `total`, counted from 0; saves on the way and at the end.
 
         The parts and the random generators are restored when the first step is asked for.
+
+        Args:
+            total: steps of the whole run.
+            steps_per_epoch: the length of a loader of the program's own; an order says it by itself. Without either, the run
+                has no epochs: `checkpoints.every.epochs` has no effect, and reports draw curves over steps.
 
         Raises:
             TrainerError: if the checkpoint or the volume does not allow the run to go on.
@@ -109,7 +117,10 @@ class Session:
             stop=self._stop,
             order=self._order,
             total=total,
+            steps_per_epoch=steps_per_epoch,
         )
+        if self._group.leads:
+            write_description(self._place.run_dir, self._place.run.model_copy(update={"steps": total}), self._dataset)
         while loop.step < total:
             self._record.beat(PodPhase.TRAINING, step=loop.step, position=self._state.position)
             yield loop.step

@@ -4,6 +4,7 @@ import time
 from functools import partial
 
 import numpy as np
+import torch
 
 from oarlock_api.contract import EXIT_SUSPENDED, PodPhase
 from oarlock_api.metrics import is_better
@@ -16,6 +17,7 @@ from oarlock_trainer.checkpoints.agreement import Agreement as Question
 from oarlock_trainer.distributed import Processes, adopt_leader_buffers
 from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.errors import ConfigError
+from oarlock_trainer.machine import describe_machine
 from oarlock_trainer.order import Order
 from oarlock_trainer.own_code import digest_code
 from oarlock_trainer.rank_record import RankRecord
@@ -48,8 +50,13 @@ class StepLoop:
         stop: StopRequest,
         order: Order | None,
         total: int,
+        steps_per_epoch: int | None,
     ) -> None:
-        """Restore the state of the last checkpoint, if there is one; `order` says how samples become epochs."""
+        """Restore the state of the last checkpoint, if there is one; `order` says how samples become epochs, or else the program.
+
+        Raises:
+            ConfigError: if both say it, or the epoch has no step.
+        """
         self._group, self._state, self._record, self._stop = group, state, record, stop
         run = place.run.model_copy(update={"steps": total})
         self.question = Question(self._group.control)
@@ -57,16 +64,15 @@ class StepLoop:
         self.figures_of_step: StepFigures = {}
         self._best_by = str(run.keep_best.metric)
         self._metric: float | None = None
-        self._batch_size = order.batch_size if order else 1
-        self._length = Length(
-            steps=total, batch_size=self._batch_size, train_samples=order.samples if order else _ENDLESS
-        )
+        self._length = measure_length(total, order=order, steps_per_epoch=steps_per_epoch)
+        self._batch_size = self._length.batch_size
+        self._counts_samples = order is not None
         checkpointer = self._restore(place, run)
         self.step = int(self._state.counters.get(_STEP, 0))
         log = RunLog(place.run_dir) if self._group.leads else None
         if log is not None:
             log.rewind(self.step)
-        self._figures = Figures(self._record, log=log, steps=total)
+        self._figures = Figures(self._record, log=log, steps=total, epoch_of=self._epoch)
         now = time.monotonic()
         plan = SavePlan(
             every=run.checkpoint_every, length=self._length, last_step=self.step, saved_step=self.step or None
@@ -79,10 +85,17 @@ class StepLoop:
         self._agreement = Agreement(self._group.control, statistics=self._statistics, step=self.step)
         self._figures.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
         where = f"from the checkpoint of step {self.step}" if self.step else "from the beginning"
-        self._figures.say("start", self.step, f"a session of {self._group.count} processes, {where}")
+        self._figures.say(
+            "start", self.step, f"a session of {self._group.count} processes, {where}", **self._describe(place)
+        )
         self._figures.warn(self.step, *checkpointer.warnings)
-        if order:
-            self._record.report(epochs=self._length.epoch(total))
+        if (epochs := self._epoch(total)) is not None:
+            self._record.report(epochs=epochs)
+
+    def _describe(self, place: Place) -> dict[str, object]:
+        device, own = self._group.device.type, describe_machine()
+        facts = {"attempt": place.attempt, "processes": self._group.count, "device": device, "torch": torch.__version__}
+        return {**facts, **own}
 
     def _restore(self, place: Place, run: ScriptRun) -> Checkpointer:
         self._record.beat(PodPhase.LOADING)
@@ -145,7 +158,8 @@ class StepLoop:
         self._settle()
         self._watch.end()
         self._finish_saving()
-        self._figures.publish(epoch=self._epoch(), eta=0.0)
+        self._figures.publish(self.step, eta=0.0)
+        self._figures.say("finished", self.step, f"all {self.step} steps are done")
 
     def close(self) -> None:
         self._await_save()
@@ -226,11 +240,32 @@ class StepLoop:
         self.is_stopping = self.is_stopping or verdict.stop
         self._saver.adopt(save=verdict.save, may_save=verdict.may_save)
         eta = self._throughput.forecast(steps_left=self._length.steps - self.step, validations_left=0)
-        self._figures.note_steps(self.step, verdict, self._columns or (), epoch=self._epoch(), eta=eta)
+        pace = self._throughput.pace if self._counts_samples else None
+        self._figures.note_steps(self.step, verdict, self._columns or (), pace=pace, eta=eta)
         self._note_save(self._saver.poll(self._throughput))
         loss = self._columns.index(_LOSS) if self._columns and _LOSS in self._columns else None
         for figures in verdict.figures if loss is not None else ():
             self._watch.see(figures.first_step, figures.means[:, loss].tolist())
 
-    def _epoch(self) -> float | None:
-        return None if self._length.train_samples == _ENDLESS else self._length.epoch(self.step)
+    def _epoch(self, step: int) -> float | None:
+        return None if self._length.train_samples == _ENDLESS else self._length.epoch(step)
+
+
+def measure_length(total: int, *, order: Order | None, steps_per_epoch: int | None) -> Length:
+    """Return how long the run is, and what an epoch of it is: of samples if there is an order of them, else of steps.
+
+    Raises:
+        ConfigError: if both say it, or the epoch has no step.
+    """
+    if order is not None and steps_per_epoch is not None:
+        raise ConfigError(
+            "the order says already how many steps an epoch has",
+            remedy="leave steps_per_epoch out, or do without order()",
+        )
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ConfigError(
+            f"steps_per_epoch must be at least 1, got {steps_per_epoch}", remedy="leave it out, or correct it"
+        )
+    if order is not None:
+        return Length(steps=total, batch_size=order.batch_size, train_samples=order.samples)
+    return Length(steps=total, batch_size=1, train_samples=steps_per_epoch or _ENDLESS)
