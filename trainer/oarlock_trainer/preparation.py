@@ -91,13 +91,7 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     _rehearse(learner, data, task, parts=least, on_beat=partial(record.beat, PodPhase.COMPILING))
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
-    state = TrainingState(
-        model=learner.model,
-        optimizer=learner.optimizer,
-        scaler=learner.scaler,
-        average=learner.average,
-        code=_digest_code(config),
-    )
+    state = _begin_state(config, learner)
     loaded = checkpointer.load_latest(state)
     learner, data, tuning = _tune(
         config, processes, learner=learner, data=data, task=task, state=state, record=record, stop=stop
@@ -163,10 +157,16 @@ def check_model(config: TrainerConfig) -> None:
     build_fitting_model(config.run, task.form, task.outputs)
 
 
-def _digest_code(config: TrainerConfig) -> dict[str, str]:
-    """Return the digests of the code that a model of the user's own is made by, which has been imported."""
+def _begin_state(config: TrainerConfig, learner: Learner) -> TrainingState:
+    """Return the state of a run that begins, with the code of a model of the user's own, which has been imported."""
     python = config.run.model.python
-    return digest_code(python.module, folder=config.code_dir) if python is not None else {}
+    return TrainingState(
+        model=learner.model,
+        optimizer=learner.optimizer,
+        scaler=learner.scaler,
+        average=learner.average,
+        code=digest_code(python.module, folder=config.code_dir) if python is not None else {},
+    )
 
 
 def _open_dataset(config: TrainerConfig) -> StoredDataset:
