@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision_operators import install
 
 from oarlock_api.v1alpha1.training_job import InitFrom, LibraryModel, Model
-from oarlock_trainer.errors import ConfigError, DataMissingError
-from oarlock_trainer.first_weights import load_first_weights
+from oarlock_trainer.errors import ConfigError, DataMissingError, StorageError
+from oarlock_trainer.first_weights import FirstWeights, check_beginning, load_first_weights
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.models.loading import select_weights
 
@@ -104,6 +104,30 @@ def test_a_name_of_torchvision_for_weights_is_answered_with_where_they_are() -> 
     with pytest.raises(DataMissingError, match=r"no file .*IMAGENET1K_V1") as error:
         load_first_weights(build_model(wanted, FORM, 4), wanted, Path("/nowhere/IMAGENET1K_V1"), outputs=4)
     assert "torchvision's name for them: put https://" in error.value.remedy
+
+
+def test_a_run_that_was_to_begin_with_other_weights_never_begins_at_random(tmp_path: Path) -> None:
+    taken = FirstWeights(source="a file", taken=1, left_out=())
+    for wanted in (
+        Model(name="lenet", init_from=InitFrom(job="earlier")),
+        Model(timm=LibraryModel(name="a", weights="b")),
+    ):
+        check_beginning(wanted, taken, run_dir=tmp_path)
+        with pytest.raises(StorageError, match="went away while this attempt was about to resume"):
+            check_beginning(wanted, None, run_dir=tmp_path)
+    check_beginning(Model(name="lenet"), None, run_dir=tmp_path)
+
+
+def test_a_folder_that_is_gone_is_told_apart_from_a_volume_that_is_not_mounted_any_more(tmp_path: Path) -> None:
+    wanted = Model(name="lenet", init_from=InitFrom(job="earlier"))
+    network = build_model(wanted, FORM, 4)
+
+    with pytest.raises(DataMissingError, match="neither an exported model nor a checkpoint"):
+        load_first_weights(network, wanted, tmp_path / "uid", outputs=4)
+    with pytest.raises(
+        StorageError, match="no checkpoint to resume from, and the weights of job earlier are not mounted"
+    ):
+        load_first_weights(network, wanted, tmp_path / "not-mounted" / "uid", outputs=4)
 
 
 class Payload:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_api.zoo import BUILT_IN_MODELS
-from oarlock_trainer.errors import ConfigError, DataMissingError
+from oarlock_trainer.errors import ConfigError, DataMissingError, StorageError
 from oarlock_trainer.kept_weights import read_kept_weights
 from oarlock_trainer.models.loading import select_weights
 
@@ -47,6 +47,25 @@ class FirstWeights:
         )
 
 
+def wants_first_weights(model: Model) -> bool:
+    """Say whether a job asks for other first weights than random ones."""
+    library = model.torchvision or model.timm
+    return bool(library and library.weights) or model.init_from is not None
+
+
+def check_beginning(model: Model, taken: FirstWeights | None, *, run_dir: Path) -> None:
+    """Make sure that a run that begins with its first step has the weights that it is to begin with.
+
+    Raises:
+        StorageError: if it has not, since there was a checkpoint when they would have been taken.
+    """
+    if wants_first_weights(model) and taken is None:
+        raise StorageError(
+            f"the checkpoints in {run_dir} went away while this attempt was about to resume from them",
+            remedy="look for who deletes them, and check that the volume is healthy",
+        )
+
+
 def load_first_weights(network: nn.Module, model: Model, place: Path | None, *, outputs: int) -> FirstWeights | None:
     """Put the weights that the job asks for into `network`; return None if it asks for none.
 
@@ -59,16 +78,18 @@ def load_first_weights(network: nn.Module, model: Model, place: Path | None, *, 
     Raises:
         ConfigError: if the weights are of another model.
         DataMissingError: if there are none at `place`.
+        StorageError: if the other job's volume is not mounted.
     """
+    if not wants_first_weights(model):
+        return None
     library = model.torchvision or model.timm
     pretrained = (library.weights or None) if library else None
-    if pretrained is None and model.init_from is None:
-        return None
     if place is None:
         raise ConfigError(
             "the run names first weights and no place for them", remedy="start the job with `oarlock run`"
         )
     if model.init_from is not None and model.init_from.job:
+        _check_mount(place, model.init_from.job)
         weights, source = read_kept_weights(place)
         source = f"{source} of job {model.init_from.job}"
     else:
@@ -84,6 +105,17 @@ def load_first_weights(network: nn.Module, model: Model, place: Path | None, *, 
     )
     network.load_state_dict(selection.chosen, strict=False)
     return FirstWeights(source=source, taken=len(selection.chosen), left_out=selection.left_out)
+
+
+def _check_mount(run_dir: Path, job: str) -> None:
+    """Make sure that the volume of the other job is there: once a run has had a checkpoint, pods do without it."""
+    if not run_dir.parent.is_dir():
+        raise StorageError(
+            f"there is no checkpoint to resume from, and the weights of job {job} are not mounted at {run_dir.parent}, since"
+            " this run has had one",
+            remedy="check that the checkpoint volume holds what it held, or restore it; to begin anew, delete the job and apply"
+            " it again",
+        )
 
 
 def _read_file(file: Path, model: Model) -> dict[str, Tensor]:

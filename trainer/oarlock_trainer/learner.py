@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
@@ -21,7 +22,7 @@ from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.devices import choose_precision
 from oarlock_trainer.distributed import Processes, spread_model
 from oarlock_trainer.first_agreement import check_agreement, seed_all
-from oarlock_trainer.first_weights import FirstWeights, load_first_weights
+from oarlock_trainer.first_weights import FirstWeights, load_first_weights, wants_first_weights
 from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.models.fitting import check_fit
@@ -98,11 +99,12 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
     Raises:
         ConfigError: if the recipe asks for what the device or this version lacks, or the samples do not fit the model.
         DataMissingError: if the weights that the job begins with are not there.
+        StorageError: if neither they nor a checkpoint are, though there was one.
         UserCodeError: if code of the user's own raises.
     """
     run, recipe, device = config.run, config.run.recipe, processes.device
     seed_all(recipe.seed)
-    model, first_weights = _build_first_model(config, form, outputs)
+    model, first_weights = _build_first_model(config, processes, form, outputs)
     if recipe.parallelism is Parallelism.FSDP:
         check_agreement(model, processes)
     groups = recipe.param_groups or ()
@@ -143,13 +145,23 @@ def build_fitting_model(run: WorkerRun, form: SampleForm, outputs: int) -> nn.Mo
     return model
 
 
-def _build_first_model(config: TrainerConfig, form: SampleForm, outputs: int) -> tuple[nn.Module, FirstWeights | None]:
+def _build_first_model(
+    config: TrainerConfig, processes: Processes, form: SampleForm, outputs: int
+) -> tuple[nn.Module, FirstWeights | None]:
     """Return the model on the CPU, with the weights that the job begins with unless there is a checkpoint to resume from."""
     wanted = config.run.model
     model = build_fitting_model(config.run, form, outputs)
-    if read_catalogue(config.run_dir / CHECKPOINTS_DIR, corrupt=(), metric_name="").find_latest():
+    if not wants_first_weights(wanted) or _has_checkpoint(config, processes):
         return model, None
     return model, load_first_weights(model, wanted, config.first_weights, outputs=outputs)
+
+
+def _has_checkpoint(config: TrainerConfig, processes: Processes) -> bool:
+    """Say whether there is a checkpoint as rank 0 sees it: what other nodes see of a network volume may be older."""
+    checkpoints = config.run_dir / CHECKPOINTS_DIR
+    found = [processes.leads and read_catalogue(checkpoints, corrupt=(), metric_name="").find_latest() is not None]
+    dist.broadcast_object_list(found, src=0, group=processes.control)
+    return found[0]
 
 
 def _spread(

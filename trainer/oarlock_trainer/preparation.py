@@ -24,6 +24,7 @@ from oarlock_trainer.devices import free_memory, read_memory
 from oarlock_trainer.distributed import Processes
 from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.errors import DataMissingError
+from oarlock_trainer.first_weights import check_beginning
 from oarlock_trainer.journal import Journal
 from oarlock_trainer.learner import Learner, build_fitting_model, build_learner
 from oarlock_trainer.machine import describe_build, describe_machine
@@ -93,6 +94,8 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     beat()
     state = _begin_state(config, learner)
     loaded = checkpointer.load_latest(state)
+    if loaded is None:
+        check_beginning(config.run.model, learner.first_weights, run_dir=config.run_dir)
     learner, data, tuning = _tune(
         config, processes, learner=learner, data=data, task=task, state=state, record=record, stop=stop
     )
