@@ -1,21 +1,25 @@
 """The samples of each step, on the device: a pure function of the step, whoever asks and however often.
 
 Samples stay uint8 until they are on the device. A split that fits is kept there whole; otherwise rows are gathered from the
-memory-mapped shards, by a thread that works ahead when a batch is large enough for that to pay.
+memory-mapped shards, by a thread that works ahead when a batch is large enough for that to pay, or when it has readers. However
+many those are, three batches are in memory at most: the one that is trained on, and two to come.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from oarlock_trainer.datasets import StoredSplit
+from oarlock_trainer.datasets import Readers, StoredSplit
 from oarlock_trainer.order import Order
 from oarlock_trainer.tasks import Batch, Rows, Task
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 RESIDENT_SHARE_OF_FREE_MEMORY = 0.25
 """A split that takes less of a GPU's free memory is kept there."""
@@ -37,24 +41,31 @@ class Samples(Protocol):
 class StreamedSamples:
     """Rows gathered on the host whenever they are asked for."""
 
-    def __init__(self, split: StoredSplit, device: torch.device) -> None:
-        self._split, self._device = split, device
+    def __init__(self, split: StoredSplit, device: torch.device, *, readers: Readers | None = None) -> None:
+        self._split, self._device, self._readers = split, device, readers
 
     def __len__(self) -> int:
         return len(self._split)
 
     def take(self, ids: NDArray[np.int64]) -> Rows:
-        samples, targets = self._split.gather(ids)
+        samples, targets = self._split.gather(ids, readers=self._readers)
         return Rows(samples=place(samples, self._device), targets=place(targets, self._device))
 
 
 class ResidentSamples:
     """A whole split in the device's memory."""
 
-    def __init__(self, split: StoredSplit, device: torch.device, *, on_beat: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        split: StoredSplit,
+        device: torch.device,
+        *,
+        on_beat: Callable[[], None],
+        readers: Readers | None = None,
+    ) -> None:
         samples, targets = [], []
         for start in range(0, len(split), _CHUNK_ROWS):
-            chunk = split.gather(np.arange(start, min(start + _CHUNK_ROWS, len(split))))
+            chunk = split.gather(np.arange(start, min(start + _CHUNK_ROWS, len(split))), readers=readers)
             samples.append(_to_tensor(chunk[0]).to(device))
             targets.append(_to_tensor(chunk[1]).to(device))
             on_beat()
@@ -69,12 +80,18 @@ class ResidentSamples:
 
 
 def open_samples(
-    split: StoredSplit, device: torch.device, *, row_bytes: int, free: int, on_beat: Callable[[], None]
+    split: StoredSplit,
+    device: torch.device,
+    *,
+    row_bytes: int,
+    free: int,
+    on_beat: Callable[[], None],
+    readers: Readers | None = None,
 ) -> Samples:
     """Return the samples of a split, kept on the device if they take little of its `free` bytes."""
     if 0 < len(split) * row_bytes < free * RESIDENT_SHARE_OF_FREE_MEMORY:
-        return ResidentSamples(split, device, on_beat=on_beat)
-    return StreamedSamples(split, device)
+        return ResidentSamples(split, device, on_beat=on_beat, readers=readers)
+    return StreamedSamples(split, device, readers=readers)
 
 
 def count_parts(batch_size: int, processes: int, *, rows: int) -> int:
@@ -90,29 +107,43 @@ class Batches:
     """This rank's training batches, by step."""
 
     def __init__(
-        self, samples: Samples, *, task: Task, order: Order, share: slice, row_bytes: int, device: torch.device
+        self,
+        samples: Samples,
+        *,
+        task: Task,
+        order: Order,
+        share: slice,
+        row_bytes: int,
+        device: torch.device,
+        has_readers: bool = False,
     ) -> None:
         self._samples, self._task, self._order, self._share = samples, task, order, share
         self.resident = isinstance(samples, ResidentSamples)
         """Whether the samples are on the device already."""
         large = (share.stop - share.start) * row_bytes >= _WORTH_A_THREAD
-        works_ahead = large and not self.resident
-        self._reader = ThreadPoolExecutor(1, "batches", _adopt_device, (device,)) if works_ahead else None
+        works_ahead = (large or has_readers) and not self.resident
+        self._ahead = Readers(1, name="batches", on_start=partial(_adopt_device, device)) if works_ahead else None
         self._coming: dict[int, Future[Batch]] = {}
 
     def at(self, step: int) -> Batch:
-        """Return the batch of `step`, counted from 0; steps are asked for in order."""
-        if self._reader is None:
+        """Return the batch of `step`, counted from 0; steps are asked for in order.
+
+        Raises:
+            DataMissingError, DataCorruptError, StorageError: if its rows cannot be read.
+            ReaderError: if the thread that reads ahead has ended.
+        """
+        if self._ahead is None:
             return self.read(step)
         for later in range(step, step + _AHEAD + 1):
             if later not in self._coming:
-                self._coming[later] = self._reader.submit(self.read, later)
-        return self._coming.pop(step).result()
+                act = partial(self.read, later)
+                self._coming[later] = self._ahead.submit(act, what=f"the batch of step {later + 1}")
+        return self._ahead.result(self._coming.pop(step))
 
     def close(self) -> None:
         """Stop working ahead."""
-        if self._reader is not None:
-            self._reader.shutdown(wait=True, cancel_futures=True)
+        if self._ahead is not None:
+            self._ahead.close()
 
     def read(self, step: int) -> Batch:
         """Return the batch of any step, in this thread."""

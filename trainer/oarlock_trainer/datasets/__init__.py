@@ -7,6 +7,7 @@ No torch: importing and inspecting a data set must work without it.
 
 from oarlock_trainer.datasets.columns import Column, Columns
 from oarlock_trainer.datasets.manifest import DatasetManifest, Reject, ShardFacts
+from oarlock_trainer.datasets.readers import ReaderError, Readers
 from oarlock_trainer.datasets.stored import StoredDataset, StoredSplit, open_dataset
 from oarlock_trainer.datasets.tokens import Tokenizer
 from oarlock_trainer.datasets.writing import write_dataset
@@ -15,6 +16,8 @@ __all__ = [
     "Column",
     "Columns",
     "DatasetManifest",
+    "ReaderError",
+    "Readers",
     "Reject",
     "ShardFacts",
     "StoredDataset",

@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -83,6 +84,8 @@ def hash_content(rows: Sequence[NDArray[Any]]) -> str:
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
+        # Asked for whole at once, so that the volume works while the processor does.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -94,18 +97,35 @@ def verify_shard(folder: Path, facts: ShardFacts) -> None:
         DataCorruptError: if its size or checksum is another.
         StorageError: if it cannot be read.
     """
+    check_size(folder, facts)
     path = folder / facts.file
-    try:
-        size = path.stat().st_size
-        digest = hash_file(path) if size == facts.bytes else ""
-    except FileNotFoundError as error:
-        raise DataMissingError(f"{path} is missing: the data set's {facts.file} is gone", remedy=_REMEDY) from error
-    except OSError as error:
-        raise StorageError.from_os_error(error, doing="reading the data set", path=path) from error
-    if size != facts.bytes:
-        raise DataCorruptError(f"{path} has {size} bytes instead of {facts.bytes}", remedy=_REMEDY)
+    with _reading(path):
+        digest = hash_file(path)
     if digest != facts.sha256:
         raise DataCorruptError(f"{path} is damaged: its SHA-256 is not the one recorded at import", remedy=_REMEDY)
+
+
+def check_size(folder: Path, facts: ShardFacts) -> None:
+    """Compare the size of the file with what was written.
+
+    Raises:
+        DataMissingError, DataCorruptError, StorageError: as `verify_shard` does.
+    """
+    path = folder / facts.file
+    with _reading(path):
+        size = path.stat().st_size
+    if size != facts.bytes:
+        raise DataCorruptError(f"{path} has {size} bytes instead of {facts.bytes}", remedy=_REMEDY)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataMissingError(f"{path} is missing: the data set's {path.name} is gone", remedy=_REMEDY) from error
+    except OSError as error:
+        raise StorageError.from_os_error(error, doing="reading the data set", path=path) from error
 
 
 def map_shard(folder: Path, facts: ShardFacts, columns: Columns) -> list[NDArray[Any]]:
@@ -115,9 +135,11 @@ def map_shard(folder: Path, facts: ShardFacts, columns: Columns) -> list[NDArray
 
     Raises:
         DataCorruptError: if the schema or the number of rows is another than the data set's.
+        DataMissingError: if it is not there.
+        StorageError: if it cannot be read.
     """
     path = folder / facts.file
-    with pa.memory_map(str(path)) as source:
+    with _reading(path), pa.memory_map(str(path)) as source:
         reader = pa.ipc.open_file(source)
         batch = reader.get_batch(0) if reader.num_record_batches == 1 else None
     if batch is None or batch.num_rows != facts.samples or not reader.schema.equals(shard_schema(columns)):

@@ -6,40 +6,41 @@ that was not verified is ever returned.
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from oarlock_trainer.datasets.columns import Column, Columns
+from oarlock_trainer.datasets.columns import Columns
 from oarlock_trainer.datasets.manifest import DatasetManifest, FileFacts, ShardFacts, read_manifest
-from oarlock_trainer.datasets.shards import hash_file, map_shard, verify_shard
+from oarlock_trainer.datasets.mapped import LARGE_ROW_BYTES, MappedShard, Mover
+from oarlock_trainer.datasets.readers import Readers
+from oarlock_trainer.datasets.shards import hash_file, verify_shard
 from oarlock_trainer.datasets.tokens import Tokenizer, read_words
 from oarlock_trainer.errors import DataCorruptError, DataMissingError
 
+_MOST_ANNOUNCED_BYTES = 256 * 2**20
+"""What is announced waits in memory until it is copied, and a whole split may be asked for at once."""
 
-class _Rows:
-    """How the rows of one column are moved: as opaque values, which numpy moves by one memcpy; single numbers as they are."""
 
-    def __init__(self, column: Column) -> None:
-        self._shape, self._dtype = column.shape, np.dtype(column.dtype)
-        self.opaque = bool(column.shape)
-        # Indexes of classes are what torch asks of them, 64 bits wide.
-        wide = np.dtype(np.int64) if self._dtype.kind in "iu" else self._dtype
-        self._moved = np.dtype((np.void, column.row_bytes)) if self.opaque else wide
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Rows of one shard."""
 
-    def map(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the stored rows [N, ...] of a shard in the form in which they are moved: [N]."""
-        return values.view(np.uint8).reshape(-1).view(self._moved) if self.opaque else values
+    shard: int
+    places: NDArray[np.intp]
+    """Where they belong among what was asked for, in ascending order."""
+    rows: NDArray[np.int64]
+    """Where they are in the shard."""
 
-    def make_room(self, count: int) -> NDArray[Any]:
-        """Return room for so many rows: [N]."""
-        return np.empty(count, dtype=self._moved)
-
-    def show(self, moved: NDArray[Any]) -> NDArray[Any]:
-        """Return rows that were moved as what they are: [N, ...]."""
-        return moved.view(self._dtype).reshape(len(moved), *self._shape) if self.opaque else moved
+    @property
+    def together(self) -> slice | None:
+        """The places, if there are no others between them."""
+        first, last = int(self.places[0]), int(self.places[-1])
+        return slice(first, last + 1) if last - first + 1 == len(self.places) else None
 
 
 class StoredSplit:
@@ -47,32 +48,35 @@ class StoredSplit:
 
     def __init__(self, folder: Path, *, shards: list[ShardFacts], columns: Columns) -> None:
         self._folder, self._facts, self._columns = folder, shards, columns
-        self._rows = [_Rows(column) for column in columns.stored]
+        self._movers = [Mover(column) for column in columns.stored]
         self._ends = np.cumsum([shard.samples for shard in shards], dtype=np.int64)
-        self._mapped: list[list[NDArray[Any]] | None] = [None] * len(shards)
-        self._lock = threading.Lock()
+        self._begins = self._ends - [shard.samples for shard in shards]
+        self._mapped: list[MappedShard | None] = [None] * len(shards)
+        self._locks = [threading.Lock() for _ in shards]
+        self._announces = columns.row_bytes >= LARGE_ROW_BYTES
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
 
-    def gather(self, indices: NDArray[np.integer[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def gather(
+        self, indices: NDArray[np.integer[Any]], *, readers: Readers | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return inputs [N, ...] and targets [N, ...] of the rows at `indices` [N], in their order, as new arrays.
 
         They have the types of their columns; classes are int64 [N]. Where the input is its own target, the targets are uint8
-        [N, 0]: there is nothing beside the inputs.
+        [N, 0]: there is nothing beside the inputs. With `readers`, each of them reads a share of the rows.
 
         Raises:
             IndexError: if an index is negative or not below the length.
-            DataMissingError, DataCorruptError, StorageError: if a shard that is touched first here is not as it was written.
+            DataMissingError, DataCorruptError, StorageError: if a shard is not as it was written, or cannot be read.
+            ReaderError: if a reader ended without an answer.
         """
         rows = np.asarray(indices, dtype=np.int64)
         self._check_range(rows)
-        found = [part.make_room(len(rows)) for part in self._rows]
-        if len(self._facts) == 1:
-            self._copy(0, rows, found)
-        elif len(rows):
-            self._scatter(rows, found)
-        shown = [part.show(moved) for part, moved in zip(self._rows, found, strict=True)]
+        found = [mover.make_room(len(rows)) for mover in self._movers]
+        if len(rows):
+            self._fill(rows, found, readers)
+        shown = [mover.show(moved) for mover, moved in zip(self._movers, found, strict=True)]
         return shown[0], shown[1] if len(shown) > 1 else np.empty((len(rows), 0), dtype=np.uint8)
 
     def targets(self, indices: NDArray[np.integer[Any]]) -> NDArray[Any]:
@@ -83,48 +87,71 @@ class StoredSplit:
         """
         rows = np.asarray(indices, dtype=np.int64)
         self._check_range(rows)
-        part = self._rows[1]
-        found = part.make_room(len(rows))
-        shards = np.searchsorted(self._ends, rows, side="right")
-        for shard in np.unique(shards).tolist():
-            places = np.flatnonzero(shards == shard)
-            local = rows[places] - (int(self._ends[shard]) - self._facts[shard].samples)
-            found[places] = self._shard(shard)[1][local]
-        return part.show(found)
+        mover = self._movers[1]
+        found = mover.make_room(len(rows))
+        for piece in self._divide(rows, np.arange(len(rows))):
+            found[piece.places] = self._shard(piece.shard).columns[1][piece.rows]
+        return mover.show(found)
 
     def _check_range(self, rows: NDArray[np.int64]) -> None:
         if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < len(self):
             raise IndexError(f"rows {int(rows.min())} to {int(rows.max())} asked of a split of {len(self)}")
 
-    def _scatter(self, rows: NDArray[np.int64], found: list[NDArray[Any]]) -> None:
-        """Copy shard by shard, each shard's rows at once, to where they belong."""
-        shards = np.searchsorted(self._ends, rows, side="right")
+    def _fill(self, rows: NDArray[np.int64], found: list[NDArray[Any]], readers: Readers | None) -> None:
+        places = np.arange(len(rows))
+        if len(self._facts) > 1 and readers is not None:
+            # In the order of the shards, so that few readers share one.
+            places = np.argsort(np.searchsorted(self._ends, rows, side="right"), kind="stable")
+        if readers is None:
+            self._read(rows, places, found)
+            return
+        shares = [share for share in np.array_split(places, readers.count) if len(share)]
+        acts = [partial(self._read, rows, share, found) for share in shares]
+        readers.run(acts, what=f"{len(rows)} rows of {self._folder}")
+
+    def _read(self, rows: NDArray[np.int64], places: NDArray[np.intp], found: list[NDArray[Any]]) -> None:
+        """Copy the rows that belong at `places` there, shard by shard."""
+        pieces = self._divide(rows, places)
+        if self._announces and len(rows) * self._columns.row_bytes <= _MOST_ANNOUNCED_BYTES:
+            for piece in pieces:
+                # One that is not mapped yet is read as a whole for its checksum.
+                if (mapped := self._mapped[piece.shard]) is not None:
+                    mapped.announce(piece.rows)
+        for piece in pieces:
+            mapped = self._shard(piece.shard)
+            if (together := piece.together) is not None:
+                mapped.copy(piece.rows, [room[together] for room in found])
+                continue
+            copies = [mover.make_room(len(piece.rows)) for mover in self._movers]
+            mapped.copy(piece.rows, copies)
+            for room, copied in zip(found, copies, strict=True):
+                room[piece.places] = copied
+
+    def _divide(self, rows: NDArray[np.int64], places: NDArray[np.intp]) -> list[_Piece]:
+        """Divide the rows at `places`, which ascend within each shard, by shard."""
+        if not len(places):
+            return []
+        if len(self._facts) == 1:
+            return [_Piece(shard=0, places=places, rows=rows[places])]
+        shards = np.searchsorted(self._ends, rows[places], side="right")
         order = np.argsort(shards, kind="stable")
         touched, starts = np.unique(shards[order], return_index=True)
-        for shard, places in zip(touched.tolist(), np.split(order, starts[1:]), strict=True):
-            local = rows[places] - (int(self._ends[shard]) - self._facts[shard].samples)
-            for mapped, room in zip(self._shard(shard), found, strict=True):
-                room[places] = mapped[local]
+        parts = np.split(places[order], starts[1:])
+        return [
+            _Piece(shard=shard, places=part, rows=rows[part] - self._begins[shard])
+            for shard, part in zip(touched.tolist(), parts, strict=True)
+        ]
 
-    def _copy(self, shard: int, rows: NDArray[np.int64], found: list[NDArray[Any]]) -> None:
-        for part, mapped, room in zip(self._rows, self._shard(shard), found, strict=True):
-            if part.opaque:
-                # The range was checked; with mode="raise" numpy would gather into a buffer first.
-                np.take(mapped, rows, axis=0, out=room, mode="clip")
-            else:
-                room[:] = mapped[rows]
-
-    def _shard(self, shard: int) -> list[NDArray[Any]]:
+    def _shard(self, shard: int) -> MappedShard:
         mapped = self._mapped[shard]
         if mapped is not None:
             return mapped
-        with self._lock:
+        with self._locks[shard]:
             mapped = self._mapped[shard]
             if mapped is None:
                 facts = self._facts[shard]
                 verify_shard(self._folder, facts)
-                columns = map_shard(self._folder, facts, self._columns)
-                mapped = [part.map(values) for part, values in zip(self._rows, columns, strict=True)]
+                mapped = MappedShard(self._folder, facts, self._columns, self._movers)
                 self._mapped[shard] = mapped
         return mapped
 
