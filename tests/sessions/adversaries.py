@@ -37,6 +37,15 @@ def make_variables(folder: Path, *, attempt: int = 0) -> dict[str, str]:
     }
 
 
+class Memory(nn.Module):
+    """Something that is not learned: a buffer that the program replaces at every step, and one that no checkpoint holds."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(4))
+        self.register_buffer("rank", torch.tensor(rank), persistent=False)
+
+
 def train(folder: Path, attempt: int = 0, disturb: str = "", forget: str = "") -> Any:
     """Train; `disturb` is killed or stopped at the eighth step; `forget` is a part that is not kept."""
     os.environ |= make_variables(folder, attempt=attempt)
@@ -48,7 +57,7 @@ def train(folder: Path, attempt: int = 0, disturb: str = "", forget: str = "") -
 
 
 def run_steps(session: Session, *, disturb: str, forget: str) -> list[bytes]:
-    """Return the weights and buffers of both networks."""
+    """Return the weights and buffers of both networks and of the memory."""
     torch.manual_seed(session.seed)
     networks = {
         "generator": nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 4)),
@@ -62,7 +71,8 @@ def run_steps(session: Session, *, disturb: str, forget: str) -> list[bytes]:
     g_optimizer = torch.optim.Adam(generator.parameters(), lr=0.01)
     d_optimizer = torch.optim.SGD(discriminator.parameters(), lr=0.05, momentum=0.9)
     schedule = torch.optim.lr_scheduler.StepLR(g_optimizer, 3, gamma=0.5)
-    parts = {**networks, "g_optimizer": g_optimizer, "d_optimizer": d_optimizer, "schedule": schedule}
+    memory = Memory(session.rank)
+    parts = {**networks, "memory": memory, "g_optimizer": g_optimizer, "d_optimizer": d_optimizer, "schedule": schedule}
     session.keep(**{name: part for name, part in parts.items() if name != forget})
     data = np.random.default_rng(0).normal(1, 1, (50, 4)).astype(np.float32)
     order = session.order(samples=len(data), batch_size=8)
@@ -82,9 +92,11 @@ def run_steps(session: Session, *, disturb: str, forget: str) -> list[bytes]:
         g_loss.backward()
         g_optimizer.step()
         schedule.step()
+        memory.seen = memory.seen + torch.from_numpy(data[order.ids_of_step(step)]).mean(dim=0)
         session.report(loss=g_loss, d=d_loss)
     session.validated(accuracy=0.5)
-    return [value.numpy().tobytes() for part in (generator, discriminator) for value in part.state_dict().values()]
+    state = [value for part in (generator, discriminator, memory) for value in part.state_dict().values()]
+    return [value.numpy().tobytes() for value in (*state, memory.rank)]
 
 
 class Counter:

@@ -51,7 +51,9 @@ def test_program_goes_on_bit_for_bit_when_a_rank_is_killed(tmp_path: Path, undis
     assert len(losses) == STEPS
     assert read_epochs(tmp_path) == [round(step * 8 / 50, 6) for step in range(1, STEPS + 1)]
     assert read_losses(tmp_path) == losses
-    assert resumed[0] == weights[0]
+    assert resumed == weights
+    assert [answer[:-1] for answer in weights] == [weights[0][:-1]] * 2
+    assert weights[0][-1] != weights[1][-1], "what no checkpoint holds is each rank's own"
     log = (tmp_path / "log.jsonl").read_text()
     assert "from the checkpoint of step" in log
     assert "train.py is not what it was" in log

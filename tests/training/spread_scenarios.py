@@ -14,7 +14,7 @@ from training.narrow_models import narrow_model
 
 from oarlock_api.v1alpha1.training_job import LibraryModel, Model
 from oarlock_trainer.batch_norms import synchronize_batch_norms
-from oarlock_trainer.distributed import Processes
+from oarlock_trainer.distributed import Processes, adopt_leader_buffers
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.first_agreement import check_agreement, seed_all
 from oarlock_trainer.models import SampleForm, build_model
@@ -44,6 +44,31 @@ class Remembering(nn.Module):
         if self.training:
             self.seen = 0.5 * self.seen + 0.5 * rows.detach().mean(dim=0)
         return cast("Tensor", self.last(rows + self.seen))
+
+
+def take_all_kinds() -> dict[str, list[Any]]:
+    """Take rank 0's values for buffers of all kinds, and return what each then has, what lies between them in memory included."""
+    processes = _join()
+    own = processes.rank + 1
+    model, wide = nn.Module(), torch.full((4, 4), float(own))
+    kinds = {
+        "transposed": torch.full((2, 3), own).t(),
+        "sliced": wide[:, ::2],
+        "stacked": torch.full((1, 2, 2, 2), own).contiguous(memory_format=torch.channels_last),
+        "short": torch.tensor([own], dtype=torch.int16),
+        "eighth": torch.tensor([float(own)]).to(torch.float8_e4m3fn),
+        "scalar": torch.tensor(own),
+        "empty": torch.zeros(0),
+        "replaced": torch.zeros(0),
+    }
+    for name, value in kinds.items():
+        model.register_buffer(name, value)
+    model.register_buffer("fleeting", torch.tensor(own), persistent=False)
+    model.replaced = torch.full((2,), own)
+    adopt_leader_buffers(model, processes)
+    found = {name: value.double().unique().tolist() for name, value in model.named_buffers()}
+    dist.destroy_process_group()
+    return {**found, "between": wide.unique().tolist()}
 
 
 def make_rows() -> Tensor:

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.errors import RendezvousError
+from oarlock_trainer.leader_buffers import find_kept_buffers, take_from_leader
 from oarlock_trainer.order import rows_of_rank
 from oarlock_trainer.peers import Peer, describe_own_node, write_peers
 from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV
@@ -147,9 +148,13 @@ def adopt_leader_buffers(model: nn.Module, processes: Processes) -> None:
     """Give every rank the buffers of rank 0: running statistics of batch norms, which each rank gathers from its own rows.
 
     They have no effect on training, only on validation and on what is saved. So rank 0's are the truth, and are spread only
-    before they are used: a run that was interrupted then has the same ones as one that was not. What does have an effect
-    is equal already: see `leader_buffers`.
+    before they are used, and whenever they are saved: a run that was interrupted, in which all ranks go on with what rank 0 has
+    saved, then has the same ones as one that was not. What does have an effect is equal already: see `leader_buffers`. What no
+    checkpoint holds is left alone.
     """
-    if processes.count > 1:
-        for buffer in model.buffers():
-            dist.broadcast(buffer, src=0)
+    if processes.count == 1:
+        return
+    for module, name in find_kept_buffers(model):
+        buffer = getattr(module, name)
+        # A program may have joined the processes by NCCL alone, which cannot send what is on the host.
+        take_from_leader(buffer, processes.control if buffer.device.type == "cpu" else None)
