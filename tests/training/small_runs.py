@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from training.forked_ranks import run_ranks
 
 from oarlock_api.contract import Outcome, PodPhase
 from oarlock_api.run import WorkerRun, content_hash
+from oarlock_api.v1alpha1.recipe import Loader
 from oarlock_trainer.config import read_config
 from oarlock_trainer.datasets import write_dataset
 from oarlock_trainer.loop import train
@@ -133,8 +135,24 @@ def run_trainer(
     if int(os.environ["RANK"]) == stopped_rank:
         record.stop_at, record.stop_in = stop_at, stop_in
     config = read_config({**os.environ, **environment}, cpus=1)
-    outcome = train(config, record, stop)
+    try:
+        outcome = train(config, record, stop)
+    finally:
+        await_end_of_readers()
     return Story(outcome=outcome, facts=record._facts, phases=record.phases)
+
+
+def await_end_of_readers() -> None:
+    """Wait until no thread that reads samples is left, however the run has ended."""
+    readers = [thread for thread in threading.enumerate() if thread.name.startswith(("reader-", "batches-"))]
+    for thread in readers:
+        thread.join(60.0)
+    assert not any(thread.is_alive() for thread in readers), readers
+
+
+def read_with(workers: int, run: WorkerRun) -> WorkerRun:
+    """Return the same run with so many readers, which its checkpoints do not know of."""
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update={"loader": Loader(workers=workers)})})
 
 
 def train_run(

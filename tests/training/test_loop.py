@@ -18,6 +18,7 @@ from training.small_runs import (
     read_log,
     read_losses,
     read_validations,
+    read_with,
     train_run,
     write_small_dataset,
 )
@@ -55,7 +56,7 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
 ) -> None:
     """The multilayer perceptron has dropout, the residual network batch norms; shares of 17 rows are uneven on 3 ranks.
 
-    What is exported is the average of the weights, norms' statistics included.
+    What is exported is the average of the weights, norms' statistics included. The parts are read by other threads than the whole.
     """
     (tmp_path / "data").symlink_to(dataset_folder / "data")
     recipe = {
@@ -71,9 +72,10 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
     run = make_run(version, model=model, steps=14, recipe=recipe)
     train_run(run, tmp_path, processes=processes, name="whole")
 
-    suspended = train_run(run, tmp_path, processes=processes, name="parts", stop_at=5, stopped_rank=processes - 1)
+    how: dict[str, Any] = {"processes": processes, "name": "parts"}
+    suspended = train_run(read_with(3, run), tmp_path, stop_at=5, stopped_rank=processes - 1, **how)
     stopped_after = len(read_losses(tmp_path / "parts"))
-    resumed = train_run(run, tmp_path, processes=processes, name="parts")
+    resumed = train_run(read_with(1, run), tmp_path, **how)
 
     assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
     assert 5 <= stopped_after < 14
