@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,8 +47,9 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
     """
     device = open_device(config)
     record.beat(PodPhase.RENDEZVOUS)
-    with join_processes(config, device, on_beat=partial(_beat_at_the_end, record, stop)) as processes:
-        p = prepare(config, processes, record, stop)
+    on_beat = partial(_beat_at_the_end, record, stop)
+    with join_processes(config, device, on_beat=on_beat) as processes, ExitStack() as closing:
+        p = prepare(config, processes, record, stop, closing=closing)
         learner, steering, step = p.learner, p.steering, p.step
         while True:
             validated = _validate_if_due(p, processes, step)
@@ -155,7 +157,7 @@ def _suspend(p: Preparation, processes: Processes, step: int, *, metric: float |
     p.steering.record.beat(PodPhase.SUSPENDING)
     p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
     p.steering.reporter.say("suspended", step, f"stopped on request; step {step} is safe")
-    _close(p)
+    p.steering.reporter.close()
     return Outcome.SUSPENDED
 
 
@@ -176,7 +178,7 @@ def _conclude(
     if model is not None and processes.leads:
         _export(p, config, step, model)
         look_back(p, config, step, device=processes.device)
-    _close(p)
+    p.steering.reporter.close()
     return Outcome.SUCCEEDED
 
 
@@ -204,8 +206,3 @@ def _export(p: Preparation, config: TrainerConfig, step: int, model: nn.Module) 
 
 def _beat_at_the_end(record: RankRecord, stop: StopRequest) -> None:
     record.beat(PodPhase.SUSPENDING if stop else PodPhase.EXPORTING)
-
-
-def _close(p: Preparation) -> None:
-    p.data.batches.close()
-    p.steering.reporter.close()

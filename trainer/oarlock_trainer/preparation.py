@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +20,7 @@ from oarlock_trainer.checkpoints import Checkpointer, LoadedCheckpoint
 from oarlock_trainer.checkpoints.rng import capture_rng, restore_rng
 from oarlock_trainer.compilation import rehearse
 from oarlock_trainer.config import TrainerConfig
-from oarlock_trainer.datasets import StoredDataset, open_dataset
+from oarlock_trainer.datasets import Readers, StoredDataset, open_dataset
 from oarlock_trainer.devices import free_memory, read_memory
 from oarlock_trainer.distributed import Processes
 from oarlock_trainer.divergence import DivergenceWatch
@@ -74,8 +75,12 @@ class Preparation:
     steering: Steering
 
 
-def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, stop: StopRequest) -> Preparation:
+def prepare(
+    config: TrainerConfig, processes: Processes, record: RankRecord, stop: StopRequest, *, closing: ExitStack
+) -> Preparation:
     """Return everything for the loop, in the state of the last checkpoint if there is one; every rank calls it.
+
+    Whatever must be ended when the run ends or fails is put on `closing`.
 
     Raises:
         TrainerError: if the data, the checkpoint or the configuration does not allow the run to go on.
@@ -86,7 +91,7 @@ def prepare(config: TrainerConfig, processes: Processes, record: RankRecord, sto
     dataset = _open_dataset(config)
     task = build_task(config.run, dataset, device=processes.device)
     learner = build_learner(config, processes, form=task.form, outputs=task.outputs)
-    data = _open_data(config, processes, dataset, task, on_beat=beat)
+    data = _open_data(config, processes, dataset, task, on_beat=beat, closing=closing)
     searches_rows = Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ())
     least = count_parts(config.batch_size, processes.count, rows=1) if searches_rows else data.parts
     _rehearse(learner, data, task, parts=least, on_beat=partial(record.beat, PodPhase.COMPILING))
@@ -193,15 +198,33 @@ def _open_dataset(config: TrainerConfig) -> StoredDataset:
 
 
 def _open_data(
-    config: TrainerConfig, processes: Processes, dataset: StoredDataset, task: Task, *, on_beat: Callable[[], None]
+    config: TrainerConfig,
+    processes: Processes,
+    dataset: StoredDataset,
+    task: Task,
+    *,
+    on_beat: Callable[[], None],
+    closing: ExitStack,
 ) -> Data:
     run, device = config.run, processes.device
     row_bytes = dataset.manifest.columns.row_bytes
-    open_split = partial(open_samples, device=device, row_bytes=row_bytes, on_beat=on_beat)
+    readers = Readers(run.recipe.loader.workers, name="reader") if run.recipe.loader.workers else None
+    if readers is not None:
+        closing.callback(readers.close)
+    open_split = partial(open_samples, device=device, row_bytes=row_bytes, on_beat=on_beat, readers=readers)
     training = open_split(dataset.split("train"), free=free_memory(device))
     order = Order(seed=run.recipe.seed, samples=len(training), batch_size=config.batch_size)
     share = processes.share(config.batch_size)
-    batches = Batches(training, task=task, order=order, share=share, row_bytes=row_bytes, device=device)
+    batches = Batches(
+        training,
+        task=task,
+        order=order,
+        share=share,
+        row_bytes=row_bytes,
+        device=device,
+        has_readers=readers is not None,
+    )
+    closing.callback(batches.close)
     validation = open_split(dataset.split("validation"), free=free_memory(device))
     rows = min(-(-config.batch_size // processes.count), run.recipe.micro_batch_size or config.batch_size)
     parts = count_parts(config.batch_size, processes.count, rows=rows)
