@@ -34,10 +34,6 @@ _NOT_BUILT_IN = "must be a built-in model"
 RULES = frozenset({_NOT_SUPPORTED, _NOT_BUILT_IN})
 """What this module says of a value; it matters only where the value is one at all."""
 
-TRAINING_JOB: tuple[Unsupported, ...] = (
-    Unsupported(path="spec.recipe.loader.workers", refuses=_other_than(0), remedy="raw images need none: use 0"),
-)
-
 DATASET: tuple[Unsupported, ...] = (
     Unsupported(path="spec.task", refuses=lambda value: value == "tabular", remedy="use another task"),
     Unsupported(path="spec.source.http", remedy="put the files on a volume"),

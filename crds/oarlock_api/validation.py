@@ -37,7 +37,6 @@ def validate_training_job(spec: Mapping[str, Any], *, name: str) -> Checked[Trai
     manifest = {"spec": spec}
     beyond = [
         *rules.find_broken_rules(rules.TRAINING_JOB_RULES, manifest),
-        *support.find_unsupported(support.TRAINING_JOB, manifest),
         *support.find_unknown_model(manifest),
         *find_idle_recipe(manifest),
     ]

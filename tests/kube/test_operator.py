@@ -50,12 +50,12 @@ def test_no_annotation_and_no_finalizer_of_kopf_is_left_on_an_object(scene: Scen
 
 
 def test_invalid_job_says_everything_at_once_and_creates_nothing(scene: Scene, operator: OperatorProcess) -> None:
-    scene.apply(make_job(recipe={"epochs": 2, "maxSteps": 5, "loader": {"workers": 2}}))
+    scene.apply(make_job(recipe={"epochs": 2, "maxSteps": 5}, model={"name": "lenett"}))
 
     message = scene.wait_for_phase("Invalid")["message"]
 
     assert "maxSteps" in message
-    assert "spec.recipe.loader.workers is not supported yet" in message
+    assert "spec.model.name must be a built-in model" in message
     assert scene.pods() == []
 
 

@@ -49,7 +49,6 @@ CASES = {
     "no dataset": (job(MODEL).replace("  dataset: {name: digits}\n", ""), 4, "spec must have a dataset for a model"),
     "no model": (job(), 4, "spec must"),
     "two models": (job("model:", "  name: lenet", "  timm: {name: x}"), 6, "spec.model must"),
-    "not supported yet": (job(MODEL, "recipe:", "  loader: {workers: 2}"), 8, "not supported yet"),
     "unknown model": (job("model: {name: lenett}"), 6, "spec.model.name"),
     "infinite rate": (job(MODEL, "recipe: {optimizer: {learningRate: .inf}}"), 7, "spec.recipe.optimizer.learningRate"),
     "negative rate": (job(MODEL, "recipe: {optimizer: {learningRate: -5e-4}}"), 7, "must be greater than 0.0, got -0.0005"),

@@ -315,7 +315,9 @@ class Loader(WireModel):
     """How samples are read."""
 
     workers: Annotated[int, Field(ge=0, le=256)] = 0
-    """Processes per trainer process that decode samples. Raw images need none."""
+    """Threads per trainer process that read the rows of a batch side by side, and the checksums of files first. 0: the one thread
+    that works ahead. More help where the data set's volume is slow to answer; rows, their order and the memory that they take stay
+    the same."""
 
 
 class Recipe(WireModel):
