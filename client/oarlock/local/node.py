@@ -119,10 +119,19 @@ class ProcessNode:
                 task.result()
 
     async def _end_all(self) -> None:
+        """End all pods; whoever cancels this meanwhile waits for them too, which is a moment."""
         for task in self._tasks.values():
             task.cancel()
         # What one of them fails of keeps none of the others from its end.
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        ending = asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.wait({ending})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled:
+            raise cancelled
 
 
 def build_base_environment(environment: Mapping[str, str]) -> dict[str, str]:

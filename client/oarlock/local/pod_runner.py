@@ -85,7 +85,6 @@ class PodRunner:
         self._uid: str = metadata["uid"]
         self._folder = tools.folder / pod_folder_name(pod)
         self._address = ""
-        self._process: PodProcess | None = None
         self._stop = asyncio.Event()
         self._kill_at = float("inf")
         self.observe(pod)
@@ -112,9 +111,6 @@ class PodRunner:
                 await self._remove_folder()  # as the kubelet removes the volumes of a pod that has ended
         except _StoppedError:
             pass
-        except BaseException:
-            await self._abandon()
-            raise
         finally:
             self._tools.addresses.give_back(self._address)
             self._tools.devices.give_back(self._uid)
@@ -163,8 +159,7 @@ class PodRunner:
             result=end_file(self._folder),
             writable=list_writable(container, mounts, folder=self._folder),
         )
-        self._process = PodProcess(plan)
-        return self._build_end(await self._run_process(self._process))
+        return self._build_end(await self._run_process(PodProcess(plan)))
 
     async def _run_process(self, process: PodProcess) -> ProcessEnd:
         """Run the command to its end, or to the end of the grace period once the pod is to go."""
@@ -173,6 +168,9 @@ class PodRunner:
             return await process.start() or await self._follow_process(process)
         except LostProcessError:
             return ProcessEnd(exit_code=_KILLED_EXIT_CODE, finished=self._tools.clock())
+        except BaseException:
+            await process.abandon()
+            raise
 
     async def _follow_process(self, process: PodProcess) -> ProcessEnd:
         now = self._tools.clock()
@@ -195,10 +193,6 @@ class PodRunner:
             await asyncio.wait({ending}, timeout=min(_RETRY_SECONDS, max(0.0, self._kill_at - self._tools.clock())))
         if not ending.done():
             process.kill()
-
-    async def _abandon(self) -> None:
-        if self._process:
-            await self._process.abandon()
 
     async def _wait_for_mounts(self, container: Mapping[str, Any]) -> dict[str, Path]:
         namespace = self._pod["metadata"]["namespace"]
