@@ -10,8 +10,10 @@ from oarlock_trainer.reports.reading import read_facts
 
 
 def test_a_run_that_was_resumed_leaves_each_step_once_and_a_whole_report(tmp_path: Path) -> None:
+    """The other form of its model takes as long as it takes to see signs of life: without them, there is a warning."""
     version = write_small_dataset(tmp_path / "data")
-    run = make_run(version, model="mlp", steps=14, exportFormats=["torchExport"])
+    model = {"python": {"module": "training.exporting_ranks", "factory": "build_lingering"}}
+    run = make_run(version, model=model, steps=14, exportFormats=["torchExport"])
     train_run(run, tmp_path, stop_at=8)
     story = train_run(run, tmp_path)
     folder = tmp_path / "run"

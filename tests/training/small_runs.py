@@ -115,6 +115,10 @@ class _WatchedRecord(RankRecord):
             self.stop.received = "SIGTERM"
 
 
+RECORDS: list[_WatchedRecord] = []
+"""Of this process, for models that look at it."""
+
+
 def run_trainer(
     environment: dict[str, str],
     *,
@@ -131,6 +135,7 @@ def run_trainer(
         sys.path.insert(0, environment["OARLOCK_CODE_DIR"])
     stop = StopRequest()
     record = _WatchedRecord.from_environment()
+    RECORDS.append(record)
     record.stop, record.in_the_way = stop, in_the_way
     if int(os.environ["RANK"]) == stopped_rank:
         record.stop_at, record.stop_in = stop_at, stop_in

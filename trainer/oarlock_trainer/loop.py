@@ -30,6 +30,7 @@ from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.retrospect import look_back
 from oarlock_trainer.sharding import gather_model
 from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.signs_of_life import beating
 from oarlock_trainer.state import VALIDATED_STEP, best_counter
 from oarlock_trainer.validation import validate
 
@@ -195,11 +196,12 @@ def _export(p: Preparation, config: TrainerConfig, step: int, model: nn.Module) 
     )
     steering.reporter.warn(step, *choice.warnings)
     steering.reporter.note_checkpoints(latest=checkpointer.latest, best=choice.checkpoint)
-    if choice.checkpoint is not None and choice.checkpoint.step != step:
-        read_weights(config.run_dir / choice.checkpoint.path, model, averaged=p.learner.judges_average)
-    path = export_model(
-        config.run_dir, model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
-    )
+    with beating(partial(steering.record.beat, PodPhase.EXPORTING)):
+        if choice.checkpoint is not None and choice.checkpoint.step != step:
+            read_weights(config.run_dir / choice.checkpoint.path, model, averaged=p.learner.judges_average)
+        path = export_model(
+            config.run_dir, model, run=config.run, dataset=p.data.dataset, task=p.task, origin=choice.origin
+        )
     steering.record.report(export=path)
     steering.reporter.say("export", step, f"the {choice.origin} is exported to {config.run_dir / path}", export=path)
 

@@ -22,17 +22,21 @@ from oarlock_trainer.preparation import Preparation
 from oarlock_trainer.reports import REPORT_NAME
 from oarlock_trainer.reports.writing import write_report
 from oarlock_trainer.servable import Servable
+from oarlock_trainer.signs_of_life import beating
 
 
 def look_back(p: Preparation, config: TrainerConfig, step: int, *, device: torch.device) -> None:
     """Write the exported model in other forms, examine it and write the report, on rank 0 alone."""
+    beat = partial(p.steering.record.beat, PodPhase.EXPORTING)
     for form in config.run.export_formats or ():
-        p.steering.record.beat(PodPhase.EXPORTING)
-        _attempt(p, step, f"the model was not exported as {form.value}", partial(_write_format, p, config, form, step))
-    p.steering.record.beat(PodPhase.EXPORTING)
+        write = partial(_write_format, p, config, form, step)
+        beat()
+        with beating(beat):  # torch and the libraries behind it say nothing until they are done
+            _attempt(p, step, f"the model was not exported as {form.value}", write)
+    beat()
     if len(p.data.validation):
         _attempt(p, step, "the model was exported but not examined", partial(_examine, p, config, device))
-    p.steering.record.beat(PodPhase.EXPORTING)
+    beat()
     target = config.run_dir / REPORT_NAME
     _attempt(p, step, "the report was not written", partial(write_report, config.run_dir, target, now=time.time()))
 

@@ -5,6 +5,7 @@ The program owns the step; the session owns everything around it.
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from oarlock_trainer.session.figures import name_figure
 from oarlock_trainer.session.place import Place
 from oarlock_trainer.session.stepping import StepLoop
 from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.signs_of_life import beating
 from oarlock_trainer.state import ProgramState, Stateful
 
 EXPORT_DIR = "export"
@@ -148,9 +150,14 @@ class Session:
         self._record.beat(PodPhase.TRAINING)
 
     def export(self, write: Callable[[Path], object]) -> None:
-        """Have rank 0 write the result of the run into a folder that then appears as a whole, as `export` in the job's folder."""
+        """Have rank 0 write the result of the run into a folder that then appears as a whole, as `export` in the job's folder.
+
+        It may take half an hour without a sign of life, before the progress deadline begins to count.
+        """
         self._record.beat(PodPhase.EXPORTING)
-        if self._group.leads:
+        if not self._group.leads:
+            return
+        with beating(partial(self._record.beat, PodPhase.EXPORTING)):
             final = self._place.run_dir / EXPORT_DIR
             partial_folder = final.with_name(EXPORT_DIR + ".partial")
             shutil.rmtree(partial_folder, ignore_errors=True)
@@ -158,7 +165,7 @@ class Session:
             write(partial_folder)
             shutil.rmtree(final, ignore_errors=True)
             partial_folder.rename(final)
-            self._record.report(export=EXPORT_DIR)
+        self._record.report(export=EXPORT_DIR)
 
     def close(self) -> None:
         """Wait for what is being saved; the context does this."""
