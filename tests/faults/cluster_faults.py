@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from faults.fault import Answer, Fault
+from faults.weights_faults import WEIGHTS_FAULTS
 
 _INJECTIONS = "faults/injections.py"
 _CLOCKS = {"trainer-silent": "20 s without an answer, and at most 30 s more, as for all progress"}
@@ -253,4 +254,5 @@ CLUSTER_FAULTS: tuple[Fault, ...] = (
     *_rows("Under running jobs", "Starting", Answer.GOES_ON, _CLAIMS_UNDER_JOBS),
     *_rows("Under running jobs", "Rendezvous", Answer.GOES_ON, _SERVICE),
     *_rows("Data", "WaitingForData", Answer.WAITS, _DATA),
+    *WEIGHTS_FAULTS,
 )

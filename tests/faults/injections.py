@@ -1,27 +1,16 @@
 """How each fault of the cluster's side is brought about: the job that meets it, and what is done to its pods."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Any
 
+from faults.injection import Injection
 from faults.stage import LABEL, Inject, Object, Stage, complain, container, disrupt, end, run_and, wait
+from faults.weights_injections import WEIGHTS
 
 from oarlock_operator import names
 
 GPU = "nvidia.com/gpu"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Injection:
-    """One fault."""
-
-    job: Object = field(default_factory=dict)
-    """What the job's spec says besides the usual."""
-    act: Inject | None = None
-    """What is done once all pods of the job have a node; None: the job itself, or what was prepared, is the fault."""
-    before: Callable[[Stage, str], None] | None = None
-    """What is done at the very moment of the fault, before the job has pods; given the job's name."""
 
 
 def _on(node: str, **workers: Any) -> Object:
@@ -337,7 +326,7 @@ DATA: dict[str, Injection] = {
     "dataset-deleted": Injection(job={"dataset": {"name": "leaving"}}),
 }
 
-INJECTIONS = {**SCHEDULING, **VOLUMES, **IMAGES, **CONTAINERS, **ADDED, **PODS, **API, **DATA}
+INJECTIONS = {**SCHEDULING, **VOLUMES, **IMAGES, **CONTAINERS, **ADDED, **PODS, **API, **DATA, **WEIGHTS}
 
 
 def count_pods(injection: Injection) -> int:

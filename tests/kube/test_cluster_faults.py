@@ -18,6 +18,7 @@ from faults.cluster_faults import CLUSTER_FAULTS
 from faults.fault import Fault, find_difference, match_shape
 from faults.injections import INJECTIONS, SCHEDULING, count_pods, names_to_act
 from faults.stage import Stage, dump
+from faults.weights_injections import release
 from kube.operator_process import OperatorProcess
 from kube.paper_node import PaperNode
 from kube.scene import DATASET, Object, Scene
@@ -232,6 +233,7 @@ def clean_up(stage: Stage) -> None:
     stage.scene.kubectl(
         "patch", "dset", "leaving", "--type=merge", "-p", json.dumps({"metadata": {"finalizers": None}})
     )
+    release(stage)
     for path in (
         *(f"/api/v1/nodes/{name}" for name in (*NODES, "faults-silent")),
         *(
