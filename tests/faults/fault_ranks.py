@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from oarlock_api.contract import EXIT_CODES, Cause, Failure, Outcome, PodPhase
+from oarlock_trainer.errors import TrainerError
 from oarlock_trainer.process_death import die_with_parent
 from oarlock_trainer.rank_record import RANK_RECORD_DIR_ENV, RankRecord
 
@@ -228,6 +230,43 @@ def stuck_data_worker(record: RankRecord) -> None:
 def everybody_waits(record: RankRecord) -> None:
     begin_fault()
     wait_in_collective()
+
+
+def read_rows(record: RankRecord, spoil: Callable[[Path], None] = lambda _: None) -> None:
+    """Read all rows as a trainer does, again and again, once something was done to the folder of the data set."""
+    import numpy as np
+
+    from oarlock_trainer.datasets import Readers, open_dataset
+
+    folder, readers = Path(os.environ["OARLOCK_DATA_DIR"]), Readers(2, name="reader")
+    split = open_dataset(folder).split("train")
+    rows = np.arange(len(split))
+    begin_fault()
+    try:
+        for _ in range(2):
+            split.gather(rows, readers=readers)
+            spoil(folder)
+    except TrainerError as error:
+        die(record, error.cause, str(error), remedy=error.remedy)
+
+
+def cut_file(record: RankRecord) -> None:
+    """The rows are small: nothing tells of the lost pages before they are touched."""
+    read_rows(record, lambda folder: os.truncate(folder / "train-00000.arrow", 100))
+
+
+def lose_reader(record: RankRecord) -> None:
+    """A native library ends the thread that called it; Python does not hear of it."""
+    if RETRY:
+        train_on(record)
+    from oarlock_trainer.datasets import Readers
+
+    ahead = Readers(1, name="batches")
+    begin_fault()
+    try:
+        ahead.result(ahead.submit(lambda: ctypes.CDLL(None).pthread_exit(None), what="the batch of step 6"))
+    except TrainerError as error:
+        die(record, error.cause, str(error), remedy=error.remedy)
 
 
 def not_finite(record: RankRecord) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from faults.fault_pods import Scene
+from importing.lost_files import make_unreadable
 from training.small_runs import make_run, write_small_dataset
 
 _STEPS = 12
@@ -25,6 +26,9 @@ def make_volume_scenes(root: Path) -> dict[str, Scene]:
     return {
         "loss-not-finite": _scene(data, version, recipe={"optimizer": {"name": "sgd", "learningRate": 1e6}}),
         "data-corrupt": _scene(_flip_shard(shutil.copytree(data, root / "flipped")), version),
+        "data-unreadable": _scene(_refuse_shard(shutil.copytree(data, root / "refused")), version, rank="read-rows"),
+        "data-cut-off": _scene(_open_up(shutil.copytree(data, root / "cut")), version, rank="cut-file"),
+        "data-reader-ended": Scene(nodes={0: "lose-reader"}),
         "data-missing": _scene(root / "nowhere", version),
         "data-of-another-version": _scene(data, "0123456789abcdef"),
         "checkpoints-all-damaged": _scene(data, version, run_dir=_write_damaged_checkpoint(root / "damaged")),
@@ -37,10 +41,17 @@ def make_small_scene(root: Path, volume: Path) -> Scene:
     return _scene(root / "small-data", version, run_dir=volume / "run")
 
 
-def _scene(data: Path, version: str, *, recipe: dict[str, object] | None = None, run_dir: Path | None = None) -> Scene:
+def _scene(
+    data: Path,
+    version: str,
+    *,
+    recipe: dict[str, object] | None = None,
+    run_dir: Path | None = None,
+    rank: str = "trainer",
+) -> Scene:
     run = make_run(version, model="mlp", steps=_STEPS, recipe={"compile": "off", **(recipe or {})})
     variables = {"RUN": json.dumps(run.to_wire()), "DATA_DIR": str(data)}
-    return Scene(nodes={0: "trainer"}, variables={**variables, **({"RUN_DIR": str(run_dir)} if run_dir else {})})
+    return Scene(nodes={0: rank}, variables={**variables, **({"RUN_DIR": str(run_dir)} if run_dir else {})})
 
 
 def _flip_shard(data: Path) -> Path:
@@ -49,6 +60,16 @@ def _flip_shard(data: Path) -> Path:
     content[len(content) // 2] ^= 1
     shard.chmod(0o644)
     shard.write_bytes(content)
+    return data
+
+
+def _refuse_shard(data: Path) -> Path:
+    make_unreadable(data, "train-00000.arrow")
+    return data
+
+
+def _open_up(data: Path) -> Path:
+    (data / "train-00000.arrow").chmod(0o644)
     return data
 
 

@@ -81,7 +81,7 @@ RANK_FAULTS: tuple[Fault, ...] = (
         injected="the rank prints torch's words and ends with SIGBUS",
         phase="Restarting", reason="OutOfMemory",
         message="was killed by SIGBUS in phase Training after step 5. It printed: RuntimeError: DataLoader worker (pid <pid>) is killed",
-        remedy="raise workers.resources.memory, of which /dev/shm is a part, or lower recipe.loader.workers",
+        remedy="raise workers.resources.memory, of which /dev/shm is a part, or lower num_workers of the program's DataLoader",
         answer=Answer.COUNTED, test=_TEST,
     ),
     Fault(
@@ -89,7 +89,7 @@ RANK_FAULTS: tuple[Fault, ...] = (
         injected="a rank fills its memory in a memory cgroup with a limit of 128 MiB",
         phase="Restarting", reason="OutOfMemory",
         message="The kernel's OOM killer ended 1 process(es) of this pod. Rank 1 (node rank 0, process <pid>) was killed by SIGKILL",
-        remedy="raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers",
+        remedy="raise workers.resources.memory, or lower recipe.microBatchSize",
         answer=Answer.COUNTED, test=_TEST,
     ),
     Fault(

@@ -64,6 +64,9 @@ VOLUME_FULL, VOLUME_READ_ONLY = "checkpoint-volume-full", "checkpoint-volume-rea
 VOLUMES = (
     "loss-not-finite",
     "data-corrupt",
+    "data-unreadable",
+    "data-cut-off",
+    "data-reader-ended",
     "data-missing",
     "data-of-another-version",
     "checkpoints-all-damaged",

@@ -28,6 +28,30 @@ VOLUME_FAULTS: tuple[Fault, ...] = (
         remedy="delete the folder of this data set version and import the Dataset again", answer=Answer.NEVER, test=_TEST,
     ),
     Fault(
+        name="data-unreadable", topic=_TOPIC, fault="A shard cannot be read (EIO)",
+        injected="a rank whose reader threads read a shard that the kernel refuses to read",
+        phase="Restarting", reason="StorageFailed",
+        message="pod <pod> on node <node>: reading the data set failed at <folder>/train-00000.arrow: Input/output error",
+        remedy="check that the volume is mounted, writable and healthy; training resumes from the last checkpoint",
+        answer=Answer.WINDOWED, test=_TEST,
+    ),
+    Fault(
+        name="data-cut-off", topic=_TOPIC, fault="A shard is truncated while it is mapped: the rank that touches it gets SIGBUS",
+        injected="a rank that truncates the file between two batches; its rows are small",
+        phase="Failed", reason="DataCorrupt",
+        message="pod <pod> on node <node>: Rank 0 (node rank 0, process <pid>) was killed by SIGBUS in phase Training after step 5."
+        " A page of a mapped file was not to be had; <folder>/train-00000.arrow has 100 bytes instead of <size>",
+        remedy="delete the folder of this data set version and import the Dataset again", answer=Answer.NEVER, test=_TEST,
+    ),
+    Fault(
+        name="data-reader-ended", topic=_TOPIC, fault="A thread that reads the data set ends without an answer; the step waits for it",
+        injected="a reader thread calls pthread_exit, as a native library may, in a job of one node",
+        phase="Training", reason="Training",
+        message="Started again in place (1): Rank 0: thread batches-0 that reads the data set ended while it read the batch of step 6,"
+        " and gave no answer",
+        remedy="Started again in place", answer=Answer.IN_PLACE, test=_TEST,
+    ),
+    Fault(
         name="data-missing", topic=_TOPIC, fault="The data set is not where it was",
         injected="a folder that does not exist",
         phase="Failed", reason="DataMissing",

@@ -63,7 +63,7 @@ def test_what_one_reader_raises_is_raised_when_another_does_not_come_back(reader
 def test_reader_that_ended_behind_pythons_back_is_named_with_what_it_read(readers: Readers) -> None:
     answer = readers.submit(end_thread, what="the batch of step 7")
 
-    with pytest.raises(ReaderError, match=r"thread test-reader-\d of this rank .* read the batch of step 7") as caught:
+    with pytest.raises(ReaderError, match=r"thread test-reader-\d that reads .* read the batch of step 7") as caught:
         readers.result(answer)
     assert (caught.value.cause, bool(caught.value.remedy)) == (Cause.PROCESS_KILLED, True)
 

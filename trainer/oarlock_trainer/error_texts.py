@@ -73,7 +73,7 @@ _TABLE: tuple[tuple[str, Cause, str], ...] = (
     (r".*CUDA out of memory.*|.*DefaultCPUAllocator: .*|.*can't allocate memory.*", Cause.OUT_OF_MEMORY,
      "set recipe.microBatchSize lower, or give the workers more memory"),
     (r".*DataLoader worker \(pid.*\) is killed by signal: Bus error.*|.*No space left on device.*/dev/shm.*", Cause.OUT_OF_MEMORY,
-     "raise workers.resources.memory, of which /dev/shm is a part, or lower recipe.loader.workers"),
+     "raise workers.resources.memory, of which /dev/shm is a part, or lower num_workers of the program's DataLoader"),
 )  # fmt: skip
 _PATTERNS = tuple((re.compile(pattern), cause, remedy) for pattern, cause, remedy in _TABLE)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from oarlock_api.contract import Failure, JoinStatus, Outcome
 from oarlock_trainer.agent.deadlines import Hang
+from oarlock_trainer.agent.lost_files import LostFile
 from oarlock_trainer.agent.process_tree import ProcessEnd
 from oarlock_trainer.peers import Peer
 from oarlock_trainer.rank_record import RankReading
@@ -40,6 +41,8 @@ class Evidence:
     """The end of what was printed."""
     is_script: bool = False
     """Whether the ranks run a program of the user's, whose exit codes mean what it likes."""
+    lost_file: LostFile | None = None
+    """What became of the data set, if a rank was killed by SIGBUS."""
     unkillable: str = ""
     """What could not be killed, if anything: nothing may be started beside it."""
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from oarlock_api.contract import EXIT_SUCCESS, Cause, Failure, JoinState, Outcome, PodPhase, Standing
 from oarlock_trainer.agent.deadlines import Hang
 from oarlock_trainer.agent.evidence import Evidence
+from oarlock_trainer.agent.lost_files import LOST_PAGE_REMEDY
 from oarlock_trainer.agent.process_tree import ProcessEnd
 from oarlock_trainer.agent.standing import Place
 from oarlock_trainer.agent.tracebacks import ChildFailure, find_child_failure, find_exception
@@ -13,14 +14,14 @@ from oarlock_trainer.error_texts import explain_text
 from oarlock_trainer.rank_record import RankReading
 
 PROGRAM_MEMORY_REMEDY = "raise workers.resources.memory, or have the program hold less at once"
-MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize or recipe.loader.workers"
+MEMORY_REMEDY = "raise workers.resources.memory, or lower recipe.microBatchSize"
 _LOG_REMEDY = "read the log of this attempt on the checkpoint volume; its end is in the detail"
 _PROGRAM_REMEDY = "mend the program: where it failed is in the detail, all that it printed in the log of this attempt"
 _SIGNAL_REMEDIES = {
     signal.SIGKILL: "see what killed it: the node's memory, an administrator, or a limit of the container",
     signal.SIGSEGV: "a native library crashed: its stack is in the log; try another version of it or of the image",
     signal.SIGABRT: "a native library gave up: its message is in the log, NCCL's watchdog among them",
-    signal.SIGBUS: "shared memory or a mapped file is gone: enlarge /dev/shm, check the data volume",
+    signal.SIGBUS: LOST_PAGE_REMEDY,
 }
 _DETAIL_LINES = 30
 _STANDINGS = {
@@ -39,7 +40,7 @@ _HUNG_REMEDIES = {
     Standing.STOPPED: _STOPPED_REMEDY,
     Standing.CHILD_STOPPED: _STOPPED_REMEDY,
     Standing.WAITS_FOR_DISK: f"see to the volume and its server; {_SLOW}",
-    Standing.WAITS_FOR_DATA: f"see that the data volume answers, and lower recipe.loader.workers; {_SLOW}",
+    Standing.WAITS_FOR_DATA: f"see that the data volume answers; {_SLOW}",
 }
 _VICTIM_REMEDY = (
     "see the rank that fell silent first: its pod ends as Hung; if there is none, the network between nodes is at fault"
@@ -82,11 +83,14 @@ def build_death(evidence: Evidence, local_rank: int, end: ProcessEnd, *, cause: 
     # Native libraries end a process without an exception: what they printed is all that they say.
     meaning = explain_text(_build_detail(evidence)) if _may_have_printed(end, cause) else None
     raised = find_exception(evidence.last_lines) if evidence.is_script and not meaning else None
+    lost = evidence.lost_file if end.signal == signal.SIGBUS and not meaning else None
     said = f" It printed: {meaning.finding}" if meaning else f" It raised {raised.summary}" if raised else ""
+    found = f" A page of a mapped file was not to be had; {lost.finding}." if lost else ""
+    known = meaning or lost
     return Failure(
-        cause=meaning.cause if meaning else cause,
-        message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.{said}",
-        remedy=meaning.remedy if meaning else _PROGRAM_REMEDY if raised else remedy,
+        cause=known.cause if known else cause,
+        message=f"{_name_rank(evidence, local_rank)} {end.describe()}{_describe_place(reading)}.{said}{found}",
+        remedy=known.remedy if known else _PROGRAM_REMEDY if raised else remedy,
         rank=evidence.first_rank + local_rank,
         node=evidence.node,
         phase=reading.phase if reading else PodPhase.STARTING,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from oarlock_api.contract import Outcome, PodPhase
+from oarlock_api.contract import Failure, Outcome, PodPhase
 from oarlock_trainer.agent import tries
 from oarlock_trainer.agent.config import AgentConfig, Mode
 from oarlock_trainer.agent.evidence import Evidence, Verdict
@@ -76,11 +76,11 @@ class Supervisor:
         return evidence
 
     def _prepare_retry(self, verdict: Verdict) -> None:
-        message = verdict.failure.message if verdict.failure else ""
+        message = _name_culprit(verdict.failure) if verdict.failure else ""
         delay = self._budget.delay
         self._budget = self._budget.spend()
         self._warnings.append(f"Started again in place ({self._budget.retries}): {message}")
-        self._tee.say(f"{message} Starting again in place in {delay:.0f} s, retry {self._budget.retries}.")
+        self._tee.say(f"{message.rstrip('.')}. Starting again in place in {delay:.0f} s, retry {self._budget.retries}.")
         self._show(tries.Look())
         deadline = time.monotonic() + delay
         while not self._stop.requested and time.monotonic() < deadline:
@@ -125,3 +125,9 @@ class Supervisor:
         if self._budget.retries:
             return PodPhase.RETRYING
         return PodPhase.RENDEZVOUS if self._config.nodes > 1 else PodPhase.STARTING
+
+
+def _name_culprit(failure: Failure) -> str:
+    """Return what was found, with the rank, which a rank's own report does not name."""
+    is_named = failure.rank is None or failure.message.startswith("Rank ")
+    return failure.message if is_named else f"Rank {failure.rank}: {failure.message}"

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from oarlock_api.contract import EXIT_SUCCESS, Cause, Outcome, PodPhase, StalledRank, Standing
+from oarlock_api.contract import DATA_DIR_ENV, EXIT_SUCCESS, Cause, Outcome, PodPhase, StalledRank, Standing
 from oarlock_trainer.agent import procfs
 from oarlock_trainer.agent.command_line import build_command, build_environment
 from oarlock_trainer.agent.config import AgentConfig, Mode
 from oarlock_trainer.agent.deadlines import Hang, ProgressWatch
 from oarlock_trainer.agent.evidence import Evidence
 from oarlock_trainer.agent.log_tee import LogTee
+from oarlock_trainer.agent.lost_files import LostFile, look_for_lost_file
 from oarlock_trainer.agent.out_of_memory import count_oom_kills
 from oarlock_trainer.agent.process_tree import ProcessEnd, kill_tree, reap, send_signal, start
 from oarlock_trainer.agent.program import prepare_program
@@ -133,6 +134,7 @@ class Try:
             grace_expired=ending is _Ending.GRACE_EXPIRED,
             last_lines=self._tee.last_lines,
             is_script=self._script is not None,
+            lost_file=_look_for_lost_file(ends, environment),
             unkillable=unkillable,
         )
 
@@ -308,6 +310,13 @@ class Try:
 
     def _is_past(self, event: str, seconds: float, now: float) -> bool:
         return event in self._first_seen and now - self._first_seen[event] >= seconds
+
+
+def _look_for_lost_file(ends: Mapping[int, ProcessEnd], environment: Mapping[str, str]) -> LostFile | None:
+    folder = environment.get(DATA_DIR_ENV)
+    if not folder or all(end.signal != signal.SIGBUS for end in ends.values()):
+        return None
+    return look_for_lost_file(Path(folder))
 
 
 def clear_records(config: AgentConfig) -> Path:

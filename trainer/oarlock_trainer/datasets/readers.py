@@ -160,7 +160,7 @@ def _raise_failure(answer: "Future[Any]") -> None:
 
 def _report(who: str, did: str) -> ReaderError:
     return ReaderError(
-        f"{who} of this rank that reads the data set {did}, and gave no answer",
+        f"{who} that reads the data set {did}, and gave no answer",
         remedy="read the log of this attempt for what a native library printed; training resumes from the last checkpoint",
     )
 
