@@ -210,6 +210,19 @@ def test_average_precision_is_that_of_the_ranked_list(seed: int) -> None:
     assert precision == pytest.approx(rank_by_hand(predicted, boxes), abs=1e-9)
 
 
+def test_a_box_counts_as_not_said_when_its_score_is_zero() -> None:
+    box = torch.tensor([0.5, 0.5, 0.4, 0.4])
+    misplaced = torch.tensor([0, 0.9, 0.1, 0.1, 0.1, 0.1])
+    suppressed = torch.cat((torch.zeros(2), box))
+    true = torch.cat((torch.zeros(1), box))[None, None]
+
+    (precision,) = compute_average_precision(
+        count_matches(torch.stack((misplaced, suppressed))[None], true, classes=1).numpy(), classes=1
+    )
+
+    assert precision == 0
+
+
 def rank_by_hand(predicted: Tensor, boxes: Tensor) -> float:
     """Walk down the list of all predictions, image by image and box by box."""
     hits, taken = [], set()

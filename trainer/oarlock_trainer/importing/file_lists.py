@@ -90,11 +90,31 @@ def _name_classes(source: Path, layout: TextFilesLayout, labels: list[str]) -> t
     with open_plain(path) as file:
         text, _ = decode_text(file.read())
     names = [line.strip() for line in text.splitlines() if line.strip()]
-    places = {str(place): place for place in range(len(names))} | {name: place for place, name in enumerate(names)}
-    unknown = [label for label in labels if label not in places]
-    if unknown:
+    numbers = _read_labels(path, names, list(dict.fromkeys(labels)))
+    return names, np.array([numbers[label] for label in labels], dtype=np.int32)
+
+
+def _read_labels(path: Path, names: list[str], labels: list[str]) -> dict[str, int]:
+    """Return the class of each different label: all of them are names, or all are places, whatever names look like."""
+    by_name = {name: number for number, name in enumerate(names)}
+    by_place = {str(number): number for number in range(len(names))}
+    unknown = next((label for label in labels if label not in by_name and label not in by_place), None)
+    if unknown is not None:
         raise DataCorruptError(
-            f"the label {unknown[0]!r} is neither one of the {len(names)} names in {path} nor the place of one, from 0",
+            f"the label {unknown!r} is neither one of the {len(names)} names in {path} nor the place of one, from 0",
             remedy="correct the label, or add the class to the list of names",
         )
-    return names, np.array([places[label] for label in labels], dtype=np.int32)
+    readings = [numbers for numbers in (by_name, by_place) if all(label in numbers for label in labels)]
+    if not readings:
+        name, place = (next(label for label in labels if label not in others) for others in (by_place, by_name))
+        raise DataCorruptError(
+            f"the label {name!r} is a name in {path}, and the label {place!r} a place in it",
+            remedy="write all labels as names, or all as places, counted from 0",
+        )
+    unclear = next((label for label in labels if any(read[label] != readings[0][label] for read in readings)), None)
+    if unclear is not None:
+        raise DataCorruptError(
+            f"the labels may be names in {path}, or places in it, and mean other classes then: {unclear!r} is one of them",
+            remedy="leave out `labels` of the layout if the labels are names; write names that are no numbers if they are places",
+        )
+    return readings[0]

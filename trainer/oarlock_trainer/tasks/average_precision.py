@@ -37,17 +37,20 @@ def count_matches(predicted: Tensor, boxes: Tensor, *, classes: int) -> Tensor:
     hits = match_boxes(predicted, boxes)
     places = predicted[:, :, 0].to(torch.int64) * SCORES
     places = places + ((1 - predicted[:, :, 1]) * SCORES).to(torch.int64).clamp(0, SCORES - 1)
-    said = predicted[:, :, 1] > 0
-    found = (torch.bincount(places[chosen], minlength=classes * SCORES) for chosen in (hits, said & ~hits))
+    misses = (predicted[:, :, 1] > 0) & ~hits
+    found = (torch.bincount(places[chosen], minlength=classes * SCORES) for chosen in (hits, misses))
     kinds = boxes[:, :, 0]
     there = torch.bincount(kinds[kinds >= 0].to(torch.int64), minlength=classes)
     return torch.cat((*found, there)).double()
 
 
 def match_boxes(predicted: Tensor, boxes: Tensor) -> Tensor:
-    """Return bool [N, K]: whether a prediction, best first, is of a true box of its class that no better one has taken."""
+    """Return bool [N, K]: whether a prediction, best first, is of a true box of its class that no better one has taken.
+
+    What has a score of 0 was not said.
+    """
     overlaps = measure_overlaps(predicted[:, :, 2:], boxes[:, :, 1:])
-    overlaps = overlaps * (predicted[:, :, None, 0] == boxes[:, None, :, 0])
+    overlaps = overlaps * ((predicted[:, :, None, 0] == boxes[:, None, :, 0]) & (predicted[:, :, None, 1] > 0))
     taken = torch.zeros(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
     hits = []
     for overlap in overlaps.unbind(dim=1):
