@@ -63,18 +63,20 @@ def test_losses_are_those_of_an_undisturbed_run_when_a_job_shrinks_and_grows_aga
     scene.wait_for_phase("Ready", name="digits", kind="datasets", seconds=TRAINING_SECONDS)
     workers = {**ONE_A_NODE, "nodes": 2, "elastic": {"minNodes": 1, "maxNodes": 2}}
     scene.apply(make_job("elastic", recipe=RECIPE, checkpoints=CHECKPOINTS, workers=workers, runPolicy=PATIENT))
-    wait_for_steps(scene, "elastic", nodes=2, more=10)
+    wait_for_steps(scene, "elastic", nodes=2)
 
     leaving.stop()
-    wait_for_steps(scene, "elastic", nodes=1, more=10)
+    wait_until_it_trains(scene, "elastic", nodes=1)
+    # Each step more is one that the undisturbed job has to take as well: the machine is not long in coming back.
     start_node("elastic-b")
-    wait_for_steps(scene, "elastic", nodes=2, more=10)
+    wait_for_steps(scene, "elastic", nodes=2)
     status = scene.status("elastic")
     disturbed = read_losses(scene, "elastic")
     scene.kubectl("delete", "tj", "elastic")
 
     scene.apply(make_job("undisturbed", recipe=RECIPE, checkpoints=CHECKPOINTS, workers=ONE_A_NODE))
-    wait_for_steps(scene, "undisturbed", nodes=1, more=len(disturbed))
+    wait_until_it_trains(scene, "undisturbed", nodes=1)
+    wait_for_losses(scene, "undisturbed", len(disturbed))
     reference = read_losses(scene, "undisturbed")
     scene.kubectl("delete", "tj", "undisturbed")
     assert status["restarts"]["Resized"] == 2
@@ -82,9 +84,13 @@ def test_losses_are_those_of_an_undisturbed_run_when_a_job_shrinks_and_grows_aga
     assert find_differences(reference, disturbed) == []
 
 
-def wait_for_steps(scene: Scene, job: str, *, nodes: int, more: int) -> None:
-    """Wait until a job trains on that many nodes, and then for so many steps more."""
+def wait_for_steps(scene: Scene, job: str, *, nodes: int) -> None:
+    """Wait until a job trains on that many nodes, and then for a few steps more."""
+    wait_until_it_trains(scene, job, nodes=nodes)
+    wait_for_losses(scene, job, len(read_losses(scene, job)) + 10)
 
+
+def wait_until_it_trains(scene: Scene, job: str, *, nodes: int) -> None:
     def trains() -> bool:
         status = scene.status(job)
         if PORT_TAKEN in status.get("message", "") and status.get("phase") == "Failed":
@@ -93,20 +99,25 @@ def wait_for_steps(scene: Scene, job: str, *, nodes: int, more: int) -> None:
         return (status.get("phase"), size, status.get("nodes")) == ("Training", nodes, nodes)
 
     scene.wait_for(trains, f"{job} does not train on {nodes} nodes", seconds=TRAINING_SECONDS)
-    before = len(read_losses(scene, job))
-    scene.wait_for(
-        lambda: len(read_losses(scene, job)) >= before + more, f"{job} does not advance", seconds=TRAINING_SECONDS
-    )
+
+
+def wait_for_losses(scene: Scene, job: str, count: int) -> None:
+    log = find_run_folder(scene, job) / "log.jsonl"
+    scene.wait_for(lambda: len(read_log(log)) >= count, f"{job} does not advance", seconds=TRAINING_SECONDS)
 
 
 def read_losses(scene: Scene, job: str) -> list[float]:
-    """Return the loss of every step, in order; a line that is being written does not count."""
-    log = find_run_folder(scene, job) / "log.jsonl"
-    text = log.read_text() if log.exists() else ""
-    lines: list[Object] = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    steps = [line for line in lines if line["kind"] == "step"]
+    """Return the loss of every step, in order."""
+    steps = read_log(find_run_folder(scene, job) / "log.jsonl")
     assert [line["step"] for line in steps] == list(range(1, len(steps) + 1))
     return [float(line["train/loss"]) for line in steps]
+
+
+def read_log(log: Path) -> list[Object]:
+    """Return the lines of steps; one that is being written does not count."""
+    text = log.read_text() if log.exists() else ""
+    lines: list[Object] = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [line for line in lines if line["kind"] == "step"]
 
 
 def find_differences(reference: list[float], other: list[float]) -> list[tuple[int, float, float]]:
