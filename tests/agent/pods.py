@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,16 +14,11 @@ from typing import Any
 
 import psutil
 
+from control_plane.ports import pick_free_ports
 from oarlock_api import contract
 from oarlock_api.contract import TerminationRecord
 
 _HERE = Path(__file__).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -43,7 +37,7 @@ def make_environment(folder: Path, **changes: str) -> dict[str, str]:
         contract.GRACE_PERIOD_SECONDS_ENV: "30",
         contract.POD_NAME_ENV: "job-1-0",
         contract.POD_IP_ENV: "127.0.0.1",
-        contract.STATUS_PORT_ENV: str(free_port()),
+        contract.STATUS_PORT_ENV: str(pick_free_ports(1)[0]),
         contract.TERMINATION_LOG_ENV: str(folder / "termination-log"),
         contract.DATA_DIR_ENV: str(folder / "data"),
         contract.RUN_DIR_ENV: str(folder / "run"),

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from agent.pods import free_port
 from agent.real_runs import make_import_run, make_worker_run, real_pod, write_images
 
+from control_plane.ports import pick_free_ports
 from oarlock_api.contract import EXIT_SUSPENDED, DatasetFacts, Outcome
 
 pytestmark = pytest.mark.train
@@ -90,7 +90,7 @@ def test_ranks_follow_the_nodes_and_all_stop_when_one_of_two_pods_is_asked_to(
         **imported.variables(steps=100_000),
         "NODES": "2",
         "PROCESSES_PER_NODE": "1",
-        "RENDEZVOUS_ENDPOINT": f"localhost:{free_port()}",
+        "RENDEZVOUS_ENDPOINT": f"localhost:{pick_free_ports(1)[0]}",
         "RENDEZVOUS_ID": "job-a2",
         "JOIN_TIMEOUT_SECONDS": "60",
         "RUN_DIR": str(tmp_path / "run"),

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import warnings
@@ -20,6 +19,7 @@ from torch.distributed.checkpoint.default_planner import _EmptyStateDictLoadPlan
 from torch.distributed.checkpoint.filesystem import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from control_plane.ports import pick_free_ports
 from oarlock_api import contract
 from oarlock_api.contract import TerminationRecord
 from oarlock_api.resolve import Defaults, ReadyDataset, resolve
@@ -113,11 +113,12 @@ class Job:
             contract.NODE_RANK_ENV: "0",
             contract.PROCESSES_PER_NODE_ENV: str(self.processes),
             contract.CPUS_ENV: str(self.processes),
-            contract.PROGRESS_DEADLINE_SECONDS_ENV: "120",
+            # However long a busy machine takes to import torch: no rank of these runs hangs.
+            contract.PROGRESS_DEADLINE_SECONDS_ENV: "900",
             contract.GRACE_PERIOD_SECONDS_ENV: "30",
             contract.POD_NAME_ENV: f"exactness-{self.attempts}-0",
             contract.POD_IP_ENV: "127.0.0.1",
-            contract.STATUS_PORT_ENV: str(find_free_port()),
+            contract.STATUS_PORT_ENV: str(pick_free_ports(1)[0]),
             contract.TERMINATION_LOG_ENV: str(scratch / "termination-log"),
             contract.DATA_DIR_ENV: str(self.data),
             contract.RUN_DIR_ENV: str(self.run_dir),
@@ -174,8 +175,10 @@ class Attempt:
 
     def wait_for_survivors(self, *, seconds: float = 90) -> list[psutil.Process]:
         """Return what still lives of what was below the agent, some time after its death."""
-        _, alive = psutil.wait_procs(list(self._below.values()), timeout=seconds)
-        return list(alive)
+        # psutil waits for a number: what has it now may be another process, where processes come and go by the thousand.
+        same = [process for process in self._below.values() if process.is_running()]
+        _, alive = psutil.wait_procs(same, timeout=seconds)
+        return [process for process in alive if process.is_running()]
 
     def read_record(self) -> TerminationRecord:
         return TerminationRecord.from_wire(json.loads((self._scratch / "termination-log").read_text()))
@@ -201,12 +204,6 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
         return list(process.children(recursive=True))
     except psutil.NoSuchProcess:
         return []
-
-
-def find_free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
