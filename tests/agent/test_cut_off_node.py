@@ -20,7 +20,7 @@ from oarlock_api.run import WorkerRun
 pytestmark = pytest.mark.train
 
 _FAULT = next(fault for fault in HANG_FAULTS if fault.name == "node-cut-off")
-_DEADLINES = (20, 60, 180)
+_DEADLINES = (12, 40, 180)
 """Seconds without progress after which ranks count as hung."""
 _COMPLETE = "step-?????????"
 """Checkpoints under way have longer names."""
