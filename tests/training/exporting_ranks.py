@@ -15,13 +15,13 @@ _LINGERED: list[int] = []
 
 
 def linger(record: RankRecord) -> None:
-    """Return once the record has been given two signs of life, by nobody here.
+    """Return once the record has been given a sign of life, by nobody here.
 
     Raises:
-        TimeoutError: if there are none.
+        TimeoutError: if there is none.
     """
     before, until = record._counter, time.monotonic() + 60.0
-    while record._counter < before + 2:
+    while record._counter == before:
         if time.monotonic() > until:
             raise TimeoutError("no sign of life within 60 s")
         time.sleep(0.02)
