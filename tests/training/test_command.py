@@ -17,8 +17,14 @@ from oarlock_trainer.rank_record import RankReading, rank_record_path, read_rank
 
 pytestmark = pytest.mark.train
 
+NOT_NEEDED = {
+    *("accelerate", "aiohttp", "jsonschema", "kopf", "kubernetes", "lightning", "matplotlib", "onnx", "onnxruntime"),
+    *("onnxscript", "rich", "scipy", "tensorboard", "timm", "torchvision", "transformers", "typer", "yaml"),
+}
+"""Packages that take long to import, and that other runs or other programs use. (pandas is imported by pyarrow where it can be.)"""
 
-def start(run: WorkerRun, folder: Path, *, data: Path, processes: int = 0) -> subprocess.Popen[str]:
+
+def start(run: WorkerRun, folder: Path, *, data: Path, processes: int = 0, **variables: str) -> subprocess.Popen[str]:
     """Start the trainer: by torchrun, or alone if `processes` is 0."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes else []
     environment = {
@@ -29,6 +35,7 @@ def start(run: WorkerRun, folder: Path, *, data: Path, processes: int = 0) -> su
         "OARLOCK_CPUS": "1",
         "OARLOCK_RANK_RECORD_DIR": str(folder / "ranks"),
         "OMP_NUM_THREADS": "1",
+        **variables,
     }
     command = [sys.executable, *launcher, "-m", "oarlock_trainer"]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -78,13 +85,20 @@ def test_a_process_without_a_launcher_suspends_with_the_exit_code_for_it(
     assert alone.wait(60) == EXIT_SUSPENDED
 
 
-def test_a_run_that_diverges_ends_with_its_cause_in_record_and_exit_code(
+def read_imports(output: str) -> tuple[set[str], str]:
+    """Return the packages that Python says it imported, and what else was printed."""
+    lines = output.splitlines()
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in lines if line.startswith("import time:")}
+    return imported, "\n".join(line for line in lines if not line.startswith("import time:"))
+
+
+def test_a_run_that_diverges_ends_with_its_cause_in_record_and_exit_code_and_has_imported_no_more_than_it_needs(
     dataset_folder: Path, version: str, tmp_path: Path
 ) -> None:
     run = make_run(version, steps=60, recipe={"optimizer": {"name": "sgd", "learningRate": 1e6}})
-    alone = start(run, tmp_path, data=dataset_folder / "data")
+    alone = start(run, tmp_path, data=dataset_folder / "data", PYTHONPROFILEIMPORTTIME="1")
 
-    output, _ = alone.communicate(timeout=300)
+    imported, output = read_imports(alone.communicate(timeout=300)[0])
     reading = read_rank_record(rank_record_path(tmp_path / "ranks", 0))
 
     assert alone.returncode == EXIT_CODES[Cause.NON_FINITE], output
@@ -93,3 +107,5 @@ def test_a_run_that_diverges_ends_with_its_cause_in_record_and_exit_code(
     assert (reading.failure.cause, reading.outcome) == (Cause.NON_FINITE, Outcome.FAILED)
     assert reading.report["non_finite"]
     assert reading.failure.remedy
+    assert imported >= {"oarlock_trainer", "torch"}
+    assert imported & NOT_NEEDED == set()
