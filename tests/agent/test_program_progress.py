@@ -39,8 +39,7 @@ def test_line_with_everything_is_understood() -> None:
     "text",
     [
         b"[]", b"7", b"{", b"\xff\xfe", b"[" * 100_000, b'{"step": -1}', b'{"step": true}', b'{"step": "3"}',
-        b'{"step": 1e400}', b'{"step": NaN}', b'{"epoch": ' + b"9" * 5000 + b"}", b'{"metrics": []}',
-        b'{"metrics": {"a b": 1}}', b'{"metrics": {"a": "x"}}', b'{"metrics": {"' + b"a" * 200 + b'": 1}}', b'{"loss": null}',
+        b'{"step": 1e400}', b'{"step": NaN}', b'{"epoch": ' + b"9" * 5000 + b"}",
     ],
 )  # fmt: skip
 def test_line_that_makes_no_sense_is_refused(text: bytes) -> None:
@@ -48,11 +47,45 @@ def test_line_that_makes_no_sense_is_refused(text: bytes) -> None:
         parse_line(text)
 
 
-def test_figure_with_a_name_of_the_run_log_is_left_out_with_a_warning() -> None:
-    line = parse_line(b'{"step": 3, "metrics": {"epoch": 9, "attempt": 2, "loss": 1}}')
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        '{"bad name!": 1}',
+        '{"a": "x"}',
+        '{"a": true}',
+        '{"epoch": 9}',
+        '{"' + "a" * 200 + '": 1}',
+        '{"loss": null}',
+        "[]",
+    ],
+)
+def test_only_the_figure_is_left_out_when_it_cannot_be_used(metrics: str) -> None:
+    below = metrics if metrics == "[]" else metrics.replace("{", '{"validation/accuracy": 0.5, ')
+    line = parse_line(f'{{"step": 3, "steps": 5, "accuracy": 1, "metrics": {below}}}'.encode())
 
-    assert (line.step, line.metrics) == (3, {"train/loss": 1.0})
-    assert "attempt or epoch" in line.problem
+    assert (line.step, line.steps, line.metrics["train/accuracy"]) == (3, 5, 1.0)
+    assert set(line.metrics) <= {"train/accuracy", "validation/accuracy"}
+    assert metrics == "[]" or line.metrics["validation/accuracy"] == 0.5
+    assert line.problem
+
+
+def test_warnings_stay_the_same_when_more_lines_are_bad() -> None:
+    progress = ProgramProgress()
+    seen = set()
+    for step in range(3):
+        line = parse_line(json.dumps({"step": step, "metrics": {f"bad {step}": 1}}).encode())
+        progress = progress.updated(line, now=1.0).refused_line(f"line {step} is no JSON")
+        seen.add(tuple(progress.to_report()["warnings"]))
+
+    assert seen == {
+        (
+            "lines of the progress file are not used; the first: line 0 is no JSON",
+            (
+                "figures of the progress file are left out; the first: the name of a metric must be a letter, "
+                "then letters, digits and _.-/ (64 at most), found 'bad 0'"
+            ),
+        )
+    }
 
 
 @given(st.binary(max_size=300) | st.recursive(st.none() | st.floats() | st.text(), lambda part: st.dictionaries(

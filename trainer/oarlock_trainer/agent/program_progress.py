@@ -60,9 +60,10 @@ class ProgramProgress:
     """When the last of them was seen."""
     first: tuple[int, float] | None = None
     """Step that was reported first by this start of the program, and when."""
-    refused: int = 0
-    problem: str = ""
-    """What was wrong with the first line that was refused."""
+    refused: str = ""
+    """What was wrong with the first line that was not used at all."""
+    left_out: str = ""
+    """What was wrong with the first figure that was left out of a line that was used."""
 
     def updated(self, line: ProgressLine, *, now: float) -> "ProgramProgress":
         step = self.step if line.step is None else line.step
@@ -76,10 +77,11 @@ class ProgramProgress:
             metrics=dict(list({**self.metrics, **line.metrics}.items())[:MAX_METRICS]),
             since=now,
             first=self.first or (None if step is None else (step, now)),
+            left_out=self.left_out or line.problem,
         )
 
     def refused_line(self, problem: str) -> "ProgramProgress":
-        return replace(self, refused=self.refused + 1, problem=self.problem or problem)
+        return replace(self, refused=self.refused or problem)
 
     def to_report(self) -> dict[str, Any]:
         """Return the facts by field name of `WorkerStatus`."""
@@ -87,11 +89,16 @@ class ProgramProgress:
         facts: dict[str, Any] = {"steps": self.steps, "epoch": self.epoch, "epochs": self.epochs, "metrics": finite}
         facts["non_finite"] = sorted(self.metrics.keys() - finite.keys())
         facts["eta_seconds"] = self._forecast()
-        if self.refused:
-            facts["warnings"] = [
-                f"{self.refused} lines of the progress file are not used, or not wholly; the first: {self.problem}"
-            ]
+        if warnings := list(self._list_warnings()):
+            facts["warnings"] = warnings
         return facts
+
+    def _list_warnings(self) -> Iterator[str]:
+        """Say each of the two sorts once: a text that counts lines would be another warning with every line."""
+        if self.refused:
+            yield f"lines of the progress file are not used; the first: {self.refused}"
+        if self.left_out:
+            yield f"figures of the progress file are left out; the first: {self.left_out}"
 
     def _forecast(self) -> float | None:
         """Return the seconds to the last step, by the pace since the first report; None while nobody can know."""
@@ -105,7 +112,7 @@ def parse_line(text: bytes) -> ProgressLine:
     """Read one line.
 
     Raises:
-        BadLineError: if it is not a JSON object with numbers where numbers belong.
+        BadLineError: if it is not a JSON object, or a counter of it is no number.
     """
     try:
         wire = json.loads(text)
@@ -114,15 +121,14 @@ def parse_line(text: bytes) -> ProgressLine:
     if not isinstance(wire, dict):
         raise BadLineError(f"a line must be a JSON object, found {text[:60]!r}")
     counters = {name: _read_counter(name, wire[name]) for name in _COUNTERS if wire.get(name) is not None}
-    metrics = dict(_read_metrics(wire))
-    reserved = sorted(metrics.keys() & RESERVED_NAMES)
+    metrics, problem = _read_metrics(wire)
     return ProgressLine(
         step=_whole(counters, "step"),
         steps=_whole(counters, "steps"),
         epoch=counters.get("epoch"),
         epochs=counters.get("epochs"),
-        metrics={name: value for name, value in metrics.items() if name not in RESERVED_NAMES},
-        problem=f"a metric cannot be called {' or '.join(reserved)}, which the run log needs" if reserved else "",
+        metrics=metrics,
+        problem=problem,
     )
 
 
@@ -136,18 +142,29 @@ def _read_counter(name: str, value: Any) -> float:
     return value
 
 
-def _read_metrics(wire: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _read_metrics(wire: Mapping[str, Any]) -> tuple[dict[str, float], str]:
+    """Return the figures that can be used, and why the first of the others cannot: one of them costs only itself."""
     below = wire.get("metrics", {})
-    if not isinstance(below, Mapping):
-        raise BadLineError(f"metrics must be an object, found {str(below)[:60]!r}")
+    problems = [] if isinstance(below, Mapping) else [f"metrics must be an object, found {str(below)[:60]!r}"]
     named = {name: wire[name] for name in _ABBREVIATIONS if name in wire}
-    for name, value in {**named, **below}.items():
+    metrics = {}
+    for name, value in {**named, **(below if isinstance(below, Mapping) else {})}.items():
         full = _ABBREVIATIONS.get(name, name)
-        if full not in METRICS_BY_NAME and not _OWN_NAME.fullmatch(full):
-            raise BadLineError(f"the name of a metric must be letters, digits and _.-/, found {name[:60]!r}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadLineError(f"the metric {full} must be a number, found {str(value)[:60]!r}")
-        yield full, _to_float(value)
+        if problem := _find_problem(full, value):
+            problems.append(problem)
+        else:
+            metrics[full] = _to_float(value)
+    return metrics, problems[0] if problems else ""
+
+
+def _find_problem(name: str, value: Any) -> str:
+    if name not in METRICS_BY_NAME and not _OWN_NAME.fullmatch(name):
+        return f"the name of a metric must be a letter, then letters, digits and _.-/ (64 at most), found {name[:80]!r}"
+    if name in RESERVED_NAMES:
+        return f"a metric cannot be called {name}, which the run log needs"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"the metric {name} must be a number, found {str(value)[:60]!r}"
+    return ""
 
 
 def _to_float(value: float) -> float:

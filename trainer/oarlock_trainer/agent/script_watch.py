@@ -99,8 +99,6 @@ class ScriptWatch:
             self._progress = self._progress.refused_line(str(error))
             return
         self._progress = self._progress.updated(line, now=now)
-        if line.problem:
-            self._progress = self._progress.refused_line(line.problem)
         self._write_log(now, line.metrics)
 
     def _write_log(self, now: float, metrics: Mapping[str, float]) -> None:
