@@ -70,7 +70,7 @@ def test_training_shows_how_far_how_good_and_how_fast() -> None:
         "TrainingJob lenet  Training (validating)  38 s",
         "53 %",
         "epoch 5.3/10 · step 311/586 · 18 s left",
-        "loss 0.08212 · accuracy 97.40 % · 1,250 images/s · learning rate 0.0015",
+        "loss 0.08212 · accuracy 97.40 % · 1,250 samples/s · learning rate 0.0015",
         "validation loss 0.079 · validation accuracy 97.92 %",
     ):
         assert words in text

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,7 +11,7 @@ from oarlock.local.object_store import find_owner
 from oarlock.local.runs_folder import RunsFolder
 from oarlock_operator.names import short_uid
 
-Object = dict[str, Any]
+Object = Mapping[str, Any]
 
 _POLL_SECONDS = 0.3
 
@@ -23,6 +23,12 @@ def find_logs(item: Object, runs: RunsFolder, *, attempt: int | None = None) -> 
     found = (runs.logs / str(metadata["namespace"])).glob(f"{prefix}*.log")
     numbered = [(numbers, path) for path in found if (numbers := _read_numbers(path.stem.removeprefix(prefix)))]
     return [path for numbers, path in sorted(numbered) if attempt in (None, numbers[0])]
+
+
+def find_output(item: Object, runs: RunsFolder) -> Path | None:
+    """Return what the first pod of the last attempt printed; None if none has run."""
+    attempts = list_attempts(item, runs)
+    return find_logs(item, runs, attempt=attempts[-1])[0] if attempts else None
 
 
 def list_attempts(item: Object, runs: RunsFolder) -> list[int]:

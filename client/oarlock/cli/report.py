@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from oarlock.cli.logs import find_output
 from oarlock.cli.summary import locate
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.running.outcomes import Outcome, find_exit_code
@@ -35,7 +36,8 @@ def _build_entry(outcome: Outcome, runs: RunsFolder) -> dict[str, Any]:
 
 def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
     checkpoint = job.get("status", {}).get("checkpoint") or {}
-    folder = runs.run_folder(job)
+    folder, output = runs.run_folder(job), find_output(job, runs)
+    log = folder / "log.jsonl" if folder else None
     found = {
         "model": checkpoint.get("export"),
         "bestCheckpoint": (checkpoint.get("best") or {}).get("path"),
@@ -43,7 +45,8 @@ def _build_paths(job: dict[str, Any], runs: RunsFolder) -> dict[str, Any]:
     }
     paths = {name: str(locate(job, runs, path).resolve()) for name, path in found.items() if path}
     best = {"best": _describe_best(job)} if (checkpoint.get("best") or {}).get("metric") is not None else {}
-    return {**paths, **best, **({"log": str((folder / "log.jsonl").resolve())} if folder else {})}
+    logs = {name: path for name, path in (("log", log), ("output", output)) if path and path.exists()}
+    return {**paths, **best, **{name: str(path.resolve()) for name, path in logs.items()}}
 
 
 def _describe_best(job: dict[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def _find_problem(folder: Path) -> str:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         return f"a report needs {', '.join(missing)}: pip install 'oarlock[trainer]'"
-    if not (folder / _LOG_NAME).exists():
-        return f"{folder} holds no {_LOG_NAME}: nothing was trained there yet"
-    return ""
+    if (folder / _LOG_NAME).exists():
+        return ""
+    if (folder / "logs").is_dir():
+        return f"{folder} holds no {_LOG_NAME}: no figures were reported, so there is nothing to draw. What was printed is in {folder / 'logs'}"
+    return f"{folder} holds no {_LOG_NAME}: nothing was trained there yet"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from oarlock.cli.curves import place_side_by_side, plot
+from oarlock.cli.logs import find_output
 from oarlock.cli.run_log import Curve, Curves, read_curves, read_last_steps
 from oarlock.cli.wording import count_epochs, count_of, format_duration, format_epochs, format_figure
 from oarlock.local.runs_folder import RunsFolder
@@ -119,9 +120,10 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
     if best:
         facts["checkpoint"] = show_path(locate(job, runs, best["path"]))
     if link := runs.link_job(job):
-        facts["log"] = show_path(link / "log.jsonl")
-        if (link / "report.html").exists():
-            facts["report"] = show_path(link / "report.html")
+        found = {name: link / file for name, file in (("log", "log.jsonl"), ("report", "report.html"))}
+        facts |= {name: show_path(path) for name, path in found.items() if path.exists()}
+    if "script" in status.get("run", {}) and (output := find_output(job, runs)):
+        facts["output"] = show_path(output)
     if status.get("restartCount"):
         causes = ", ".join(f"{cause} {count}×" for cause, count in status.get("restarts", {}).items())  # noqa: RUF001
         facts["restarts"] = f"{status['restartCount']} ({causes})"

@@ -123,7 +123,7 @@ def _say_progress(progress: Mapping[str, Any]) -> Iterator[str]:
 def _say_training(metrics: Mapping[str, float]) -> Iterator[str]:
     yield from _say_split("train", metrics)
     if "samplesPerSecond" in metrics:
-        yield f"{metrics['samplesPerSecond']:,.0f} images/s"
+        yield f"{metrics['samplesPerSecond']:,.0f} samples/s"
     if "learningRate" in metrics:
         yield f"learning rate {metrics['learningRate']:.2g}"
 
