@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from oarlock_api.contract import Cause
 from oarlock_api.v1alpha1.dataset import Task
@@ -15,6 +16,7 @@ from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.models.fitting import check_fit
 
 CODE = """
+import threading
 import torch
 from torch import nn
 
@@ -43,6 +45,29 @@ class Looks(nn.Module):
 class Breaks(Looks):
     def forward(self, images):
         return images @ self.last.weight
+
+class Keeps(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.norm, self.last = nn.BatchNorm2d(3), nn.LazyLinear(outputs)
+        self.attribute, self.listed, self.steps = None, [], nn.Parameter(torch.ones(()) * 2).exp()
+        self.register_buffer("scale", None)
+    def forward(self, images):
+        values = self.norm(images).flatten(1)
+        if self.attribute is None:
+            self.attribute = self.scale = torch.linspace(0, 1, values.shape[1], device=images.device)
+            self.listed.append(self.attribute)
+        return self.last(values * self.attribute * self.scale * self.listed[0] + self.steps.detach())
+
+class KeepsAndLocks(Keeps):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.last, self.lock = nn.Linear(60, outputs), threading.Lock()
+
+class Idles(Keeps):
+    def __init__(self, outputs):
+        super().__init__(outputs)
+        self.spare = nn.LazyConv2d(2, 3)
 """
 FORM = SampleForm(shape=(4, 5, 3))
 
@@ -76,6 +101,30 @@ def test_a_model_that_looks_at_values_is_tried_with_values(code: Path) -> None:
     assert network(torch.ones(1, 3, 4, 5)).shape == (1, 2)
 
 
+@pytest.mark.parametrize("factory", ["Keeps", "KeepsAndLocks"])
+def test_a_model_is_what_it_was_when_it_has_been_tried(code: Path, factory: str) -> None:
+    """Also one that keeps what its first forward pass made; and one that cannot be copied."""
+    network = build_model(model(factory), FORM, 2)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+
+    check_fit(network, model(factory), FORM, outputs=2, task=Task.IMAGE_CLASSIFICATION)
+    assert (network.attribute, network.scale, network.listed) == (None, None, [])
+    torch.testing.assert_close(dict(network.state_dict()), before, rtol=0, atol=0)
+    assert network(torch.ones(2, 3, 4, 5)).shape == (2, 2)
+
+
+def test_lazy_layers_draw_their_weights_by_the_seed_before_training(code: Path) -> None:
+    torch.manual_seed(3)
+    network = build_model(model("Keeps"), FORM, 2)
+    torch.manual_seed(3)
+    layer = nn.Linear(60, 2)
+
+    assert (type(network.last), torch.equal(network.last.weight, layer.weight)) == (nn.Linear, True)
+    assert int(network.norm.num_batches_tracked) == 0
+    with pytest.raises(ConfigError, match="the lazy layers spare cannot get their sizes"):
+        build_model(model("Idles"), FORM, 2)
+
+
 @pytest.mark.parametrize(
     ("wanted", "says", "remedy"),
     [
@@ -95,7 +144,7 @@ def test_what_is_wrong_with_the_description_is_said(code: Path, wanted: Model, s
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        (model("fails"), r"my_models.fails ended with TypeError: .*my_models.py, line 16, in fails"),
+        (model("fails"), r"my_models.fails ended with TypeError: .*my_models.py, line 17, in fails"),
         (model("build", module="my_typo"), r"importing my_typo ended with SyntaxError: .*my_typo.py, line 2"),
         (model("build", module="my_import"), r"ModuleNotFoundError: .*my_import.py, line 1"),
     ],
@@ -111,6 +160,6 @@ def test_an_exception_in_the_users_forward_pass_is_told_with_its_file_and_line(c
     broken = model("Breaks")
 
     with pytest.raises(
-        UserCodeError, match=r"samples of shape \[N, 3, 4, 5\] ended .*my_models.py, line 29, in forward"
+        UserCodeError, match=r"samples of shape \[N, 3, 4, 5\] ended .*my_models.py, line 30, in forward"
     ):
         check_fit(build_model(broken, FORM, 2), broken, FORM, outputs=2, task=Task.IMAGE_CLASSIFICATION)

@@ -30,6 +30,9 @@ from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_
 from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
 from oarlock_trainer.sharding import make_whole, shard_model
 
+_IMAGE_WEIGHT = 4
+"""Dimensions of a convolution's weights: [outputs, inputs, height, width]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
@@ -183,6 +186,16 @@ def _spread(
     if shards:
         shard_model(model, processes, precision=precision)
         return model, model
-    # Images are stored channels-last; so is what convolutions make of them, which is faster on GPU and CPU alike.
-    model = model.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    model = model.to(processes.device)
+    _store_channels_last(model)
     return model, spread_model(model, processes)
+
+
+def _store_channels_last(model: nn.Module) -> None:
+    """Store the weights as images are stored, and what convolutions make of them: it is faster on GPU and CPU alike.
+
+    torch's `Module.to` tries that on the weights of convolutions in three dimensions too, which have no such form.
+    """
+    for value in (*model.parameters(), *model.buffers()):
+        if value.ndim == _IMAGE_WEIGHT:
+            value.data = value.data.to(memory_format=torch.channels_last)

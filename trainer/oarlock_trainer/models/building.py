@@ -2,12 +2,13 @@
 
 from torch import nn
 
-from oarlock_api.v1alpha1.training_job import Model
+from oarlock_api.v1alpha1.training_job import Model, PythonModel
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.models.built_in import BUILDERS, build_built_in
 from oarlock_trainer.models.forms import SampleForm
+from oarlock_trainer.models.lazy_layers import complete_lazy_layers, has_lazy_layers
 from oarlock_trainer.models.libraries import build_timm, build_torchvision
-from oarlock_trainer.models.user_code import build_user_model
+from oarlock_trainer.models.user_code import build_user_model, explain_user_error
 
 
 def build_model(model: Model, form: SampleForm, outputs: int) -> nn.Module:
@@ -28,5 +29,17 @@ def build_model(model: Model, form: SampleForm, outputs: int) -> nn.Module:
     if model.timm is not None:
         return build_timm(model.timm.name, form, outputs)
     if model.python is not None:
-        return build_user_model(model.python, form, outputs)
+        return _build_own(model.python, form, outputs)
     raise ConfigError("model must have one of name, torchvision, timm, python", remedy=f"name: {next(iter(BUILDERS))}")
+
+
+def _build_own(python: PythonModel, form: SampleForm, outputs: int) -> nn.Module:
+    network = build_user_model(python, form, outputs)
+    if has_lazy_layers(network):
+        try:
+            complete_lazy_layers(network, form)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise explain_user_error(error, doing="finding the sizes of the model's lazy layers") from error
+    return network

@@ -1,15 +1,12 @@
 """Whether a model takes the data set's samples and returns what the task needs: tried on two samples before a device is taken."""
 
-from itertools import chain
-
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.models.forms import SampleForm
+from oarlock_trainer.models.trying import try_forward
 from oarlock_trainer.models.user_code import explain_user_error
 
 _SAMPLES = 2
@@ -54,28 +51,12 @@ def describe_model(model: Model) -> str:
 
 
 def _find_output_shape(network: nn.Module, form: SampleForm) -> list[int]:
-    """Return the shape of the main output: without arithmetic where all of the model can do that, else on the CPU."""
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        try:
-            outputs = _call(network, form, device="meta")
-        except Exception:  # noqa: BLE001  # a model may look at values; whether it fails then says the second call
-            outputs = _call(network, form, device="cpu")
+    """Return the shape of the main output."""
+    outputs = try_forward(network, form, samples=_SAMPLES)
     main = outputs[0] if isinstance(outputs, tuple) else outputs
     if not isinstance(main, Tensor):
         raise TypeError(f"its output must be a tensor or a tuple of tensors, got {type(main).__name__}")
     return list(main.shape)
-
-
-def _call(network: nn.Module, form: SampleForm, *, device: str) -> object:
-    state = {
-        name: value.detach().clone() if device == "cpu" else torch.empty_like(value, device=device)
-        for name, value in chain(network.named_parameters(), network.named_buffers())
-    }
-    if form.is_text:
-        inputs = torch.ones(_SAMPLES, *form.shape, dtype=torch.int64, device=device)
-    else:
-        inputs = torch.zeros(_SAMPLES, form.channels, form.height, form.width, device=device)
-    return functional_call(network, state, (inputs,))
 
 
 def _is_fitting(shape: list[int], form: SampleForm, *, outputs: int, task: Task) -> bool:
