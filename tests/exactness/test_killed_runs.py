@@ -184,7 +184,8 @@ def test_losses_and_weights_are_bitwise_those_of_the_undisturbed_run_when_someth
         for chain, reference, found in zip(chains, references, played, strict=True)
         if describe(reference, found)
     ]
-    assert failures == [], f"OARLOCK_TEST_SEED={seed} repeats these chains"
+    # pytest shortens a list: what went wrong with a run is said in whole.
+    assert failures == [], "\n".join((f"OARLOCK_TEST_SEED={seed} repeats these chains", *failures))
 
 
 def describe(reference: Future[Results], played: Future[list[Results]]) -> list[str]:

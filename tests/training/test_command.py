@@ -41,12 +41,13 @@ def start(run: WorkerRun, folder: Path, *, data: Path, processes: int = 0, **var
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for_step(folder: Path, step: int, *, rank: int = 0) -> RankReading:
+def wait_for_step(process: subprocess.Popen[str], folder: Path, step: int, *, rank: int = 0) -> RankReading:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         reading = read_rank_record(rank_record_path(folder / "ranks", rank))
         if reading is not None and (reading.step or 0) >= step:
             return reading
+        assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     raise TimeoutError(f"step {step} was not reached")
 
@@ -56,7 +57,7 @@ def test_a_run_stops_on_sigterm_to_one_rank_and_goes_on_when_it_is_started_again
 ) -> None:
     run = make_run(version, model="mlp", steps=3000, checkpointEvery={"minutes": 10}, recipe={"batchSize": 64})
     torchrun = start(run, tmp_path, data=dataset_folder / "data", processes=2)
-    os.kill(wait_for_step(tmp_path, 5, rank=1).pid, signal.SIGTERM)
+    os.kill(wait_for_step(torchrun, tmp_path, 5, rank=1).pid, signal.SIGTERM)
     output, _ = torchrun.communicate(timeout=300)
     endings = [read_rank_record(rank_record_path(tmp_path / "ranks", rank)) for rank in (0, 1)]
     stopped_after = len(read_losses(tmp_path / "run"))
@@ -68,7 +69,7 @@ def test_a_run_stops_on_sigterm_to_one_rank_and_goes_on_when_it_is_started_again
     (tmp_path / "ranks" / "0.record").unlink()
     again = start(run, tmp_path, data=dataset_folder / "data", processes=2)
     try:
-        assert (wait_for_step(tmp_path, 1).step or 0) > stopped_after
+        assert (wait_for_step(again, tmp_path, 1).step or 0) > stopped_after
         assert f"from the checkpoint of step {stopped_after}" in read_log(tmp_path / "run", "start")[1]["message"]
     finally:
         again.terminate()
@@ -79,7 +80,7 @@ def test_a_process_without_a_launcher_suspends_with_the_exit_code_for_it(
     dataset_folder: Path, version: str, tmp_path: Path
 ) -> None:
     alone = start(make_run(version, model="mlp", steps=5000), tmp_path, data=dataset_folder / "data")
-    wait_for_step(tmp_path, 3)
+    wait_for_step(alone, tmp_path, 3)
     alone.terminate()
 
     assert alone.wait(60) == EXIT_SUSPENDED
