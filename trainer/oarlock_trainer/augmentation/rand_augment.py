@@ -37,7 +37,7 @@ def rand_augment(setting: RandAugment, images: Tensor, drawn: Drawn) -> Tensor:
 
 
 def _move(images: Tensor, choice: Tensor, strength: Tensor) -> Tensor:
-    """Turn, shear and shift in one pass; images whose operation is another stay in place."""
+    """Turn, shear and shift in one pass; images whose operation is another stay as they are."""
     height, width = images.shape[1:3]
 
     def amount(name: str, most: float) -> Tensor:
@@ -53,7 +53,9 @@ def _move(images: Tensor, choice: Tensor, strength: Tensor) -> Tensor:
     )
     farthest = 150.0 / 331.0
     offsets = torch.stack((amount("translateX", farthest * width), amount("translateY", farthest * height)), dim=1)
-    return resample(images, turn @ shear, offsets)
+    moves = (choice > _GEOMETRIC.index("identity")) & (choice < len(_GEOMETRIC))
+    # To interpolate in place changes the last bits of values, and posterize rounds those that fall short down by a whole step.
+    return torch.where(moves[:, None, None, None], resample(images, turn @ shear, offsets), images)
 
 
 def _brighten(images: Tensor, strength: float, sign: Tensor) -> Tensor:
