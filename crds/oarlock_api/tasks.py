@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from oarlock_api.findings import Finding
+from oarlock_api.idle_fields import find_idle_fields
 from oarlock_api.run import RunDataset
 from oarlock_api.v1alpha1.dataset import Task
-from oarlock_api.v1alpha1.recipe import Augment, ClassWeights, Loss, LossName, QuadRotation, RankableMetric, Recipe
+from oarlock_api.v1alpha1.recipe import Augment, Loss, LossName, QuadRotation, RankableMetric, Recipe
 
-_WEIGHTED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY, LossName.FOCAL})
-_SMOOTHED = frozenset({LossName.CROSS_ENTROPY, LossName.DICE_CROSS_ENTROPY})
 _MIXING = frozenset({"mixup", "cutmix"})
 _TOP = 5
 """Classes of topFiveAccuracy, which is measured only if there are more."""
@@ -94,7 +93,8 @@ def find_task_misfits(recipe: Recipe, *, ranked_by: dict[str, str], dataset: Run
                 remedy=f"use {', '.join(f'validation/{name}' for name in measured)}",
             )
     yield from _find_augment_misfits(recipe.augment, facts, dataset)
-    yield from _find_loss_misfits(recipe, loss)
+    yield from _find_unpaired_mixing(recipe.augment, loss)
+    yield from find_idle_fields(recipe, task=dataset.task, sample_shape=dataset.sample_shape)
 
 
 def _list_measured(facts: TaskFacts, loss: Loss, dataset: RunDataset) -> tuple[str, ...]:
@@ -139,26 +139,11 @@ def _find_augment_misfits(augment: Augment, facts: TaskFacts, dataset: RunDatase
         )
 
 
-def _find_loss_misfits(recipe: Recipe, loss: Loss) -> Iterator[Finding]:
-    mixes = recipe.augment.mixup or recipe.augment.cutmix
-    if loss.name is LossName.CONTRASTIVE and mixes:
+def _find_unpaired_mixing(augment: Augment, loss: Loss) -> Iterator[Finding]:
+    if loss.name is LossName.CONTRASTIVE and (augment.mixup or augment.cutmix):
         yield Finding(
             path="spec.recipe.augment",
             rule="must not mix images for the contrastive loss, which pairs them itself",
             found="mixup or cutmix",
             remedy="leave mixup and cutmix out",
-        )
-    if loss.class_weights is not ClassWeights.NONE and loss.name not in _WEIGHTED:
-        yield Finding(
-            path="spec.recipe.loss.classWeights",
-            rule=f"must be none for the loss {loss.name}",
-            found=str(loss.class_weights),
-            remedy=f"leave it out, or use {', '.join(sorted(_WEIGHTED))}",
-        )
-    if loss.label_smoothing and loss.name not in _SMOOTHED:
-        yield Finding(
-            path="spec.recipe.loss.labelSmoothing",
-            rule=f"must be 0 for the loss {loss.name}",
-            found=str(loss.label_smoothing),
-            remedy="leave it out, or use crossEntropy",
         )

@@ -1,11 +1,14 @@
 """What a detector is trained on, drawn for all boxes at once, is what one box after the other would draw."""
 
+import math
+
 import hypothesis.strategies as st
+import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from oarlock_trainer.tasks.heat_maps import draw_targets
+from oarlock_trainer.tasks.heat_maps import draw_targets, heat_losses
 
 CLASSES, HEIGHT, WIDTH = 3, 5, 7
 
@@ -50,3 +53,13 @@ def test_a_peak_is_one_at_its_centre_and_less_around_it() -> None:
     assert heat[0, 0].count_nonzero() == 0
     assert (heat[0, 1] == 1).nonzero().tolist() == [[4, 4]]
     assert 0 < float(heat[0, 1, 4, 5]) < 1
+
+
+def test_cells_that_are_predicted_well_count_less_when_gamma_is_higher() -> None:
+    heat = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3)
+    shares = torch.tensor([0.2, 0.3, 0.9]).view(1, 1, 1, 3)
+
+    for gamma in (0.0, 2.0, 5.0):
+        far, near = (0.2**gamma * math.log(0.8), 0.5**4 * 0.3**gamma * math.log(0.7))
+        expected = -(far + near + 0.1**gamma * math.log(0.9))
+        assert heat_losses(shares.logit(), heat, gamma=gamma).item() == pytest.approx(expected, rel=1e-5)

@@ -210,6 +210,16 @@ def test_average_precision_is_that_of_the_ranked_list(seed: int) -> None:
     assert precision == pytest.approx(rank_by_hand(predicted, boxes), abs=1e-9)
 
 
+def test_a_detector_takes_gamma_from_the_recipe_and_two_when_it_gives_none(tmp_path: Path) -> None:
+    losses = []
+    for number, loss in enumerate(({}, {"focalGamma": 2}, {"focalGamma": 5})):
+        made = Made(tmp_path / str(number), "boxes", loss=loss)
+        prepared = made.task.prepare(made.read(slice(None)))
+        losses.append(made.task.compute_loss(made.answer(prepared), prepared.targets).item())
+
+    assert losses[0] == losses[1] > losses[2]
+
+
 def test_a_box_counts_as_not_said_when_its_score_is_zero() -> None:
     box = torch.tensor([0.5, 0.5, 0.4, 0.4])
     misplaced = torch.tensor([0, 0.9, 0.1, 0.1, 0.1, 0.1])

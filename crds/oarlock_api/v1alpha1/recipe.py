@@ -144,9 +144,10 @@ class Loss(WireModel):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """For crossEntropy: share of the target that is spread over all classes."""
     class_weights: ClassWeights = ClassWeights.NONE
-    """For crossEntropy, diceCrossEntropy and focal: balanced weights each class by the inverse of its frequency."""
+    """For crossEntropy, diceCrossEntropy and focal, but not of boxes: balanced weights each class by the inverse of its
+    frequency."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
-    """For focal: how much less a sample counts that is predicted well."""
+    """For focal: how much less a sample, or a cell of a detector's map, counts that is predicted well."""
     margin: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """For contrastive: distance from which two samples of different classes are far enough apart."""
 

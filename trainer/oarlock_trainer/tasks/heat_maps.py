@@ -100,12 +100,15 @@ def _measure_radius(wide: Tensor, high: Tensor) -> Tensor:
     return torch.minimum(torch.minimum(shifted, inside), outside).clamp(min=0).floor()
 
 
-def heat_losses(logits: Tensor, heat: Tensor) -> Tensor:
-    """Return [N]: the focal loss of heat maps [N, classes, h, w], less strict the nearer a cell is to a centre."""
+def heat_losses(logits: Tensor, heat: Tensor, *, gamma: float) -> Tensor:
+    """Return [N]: the focal loss of heat maps [N, classes, h, w], less strict the nearer a cell is to a centre.
+
+    The higher `gamma`, the less a cell counts that is predicted well; the authors have 2.
+    """
     peaks = heat == 1
     shares = logits.sigmoid().clamp(_CERTAIN, 1 - _CERTAIN)
-    at_peaks = (1 - shares) ** 2 * shares.log()
-    elsewhere = (1 - heat) ** 4 * shares**2 * (1 - shares).log()
+    at_peaks = (1 - shares) ** gamma * shares.log()
+    elsewhere = (1 - heat) ** 4 * shares**gamma * (1 - shares).log()
     return -torch.where(peaks, at_peaks, elsewhere).sum(dim=(1, 2, 3))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oarlock_api.run import WorkerRun
+from oarlock_api.v1alpha1.recipe import Loss
 from oarlock_trainer.augmentation import move_boxes
 from oarlock_trainer.augmentation.boxes import clip_boxes, window_boxes
 from oarlock_trainer.augmentation.draws import Drawn
@@ -21,12 +22,11 @@ from oarlock_trainer.tasks.average_precision import (
     count_tallies,
     cumulate,
 )
-from oarlock_trainer.tasks.heat_maps import decode_boxes, draw_targets, heat_losses
+from oarlock_trainer.tasks.heat_maps import draw_targets, heat_losses
 from oarlock_trainer.tasks.image_task import ImageTask
+from oarlock_trainer.tasks.predictions import measure_extent, read_boxes
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
-_CELL = 4
-"""Pixels of a side of a cell of the maps, also of the last, which may lie partly beyond the image."""
 _SIZE_WEIGHT = 0.1
 """Of the size in the loss, as the authors have it: sizes in cells are large numbers."""
 
@@ -39,10 +39,11 @@ class ObjectDetection(ImageTask):
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
         super().__init__(run, dataset, device=device)
         self._classes = run.class_count
+        self._gamma = (run.recipe.loss or Loss()).focal_gamma
         self.outputs = self._classes + 4
         self.tallies = 1 + count_tallies(self._classes)
         self._height, self._width = run.sample_shape[:2]
-        self._extent = (self.form.height / _CELL, self.form.width / _CELL)
+        self._extent = measure_extent(self.form.height, self.form.width)
 
     def prepare(self, batch: Batch) -> Prepared:
         inputs = self._images.normalise(self._images.change(batch.rows.samples, batch.draws))
@@ -70,7 +71,7 @@ class ObjectDetection(ImageTask):
         maps = outputs.float()
         height, width = maps.shape[2:]
         wanted = draw_targets(targets, classes=self._classes, height=height, width=width, extent=self._extent)
-        heat = heat_losses(maps[:, : self._classes], wanted.heat)
+        heat = heat_losses(maps[:, : self._classes], wanted.heat, gamma=self._gamma)
         off = (maps[:, self._classes :] - wanted.places).abs() * wanted.is_centre
         size, place = off[:, :2].sum(dim=(1, 2, 3)), off[:, 2:].sum(dim=(1, 2, 3))
         boxes = (targets[:, :, 0] >= 0).sum(dim=1).clamp(min=1)
@@ -97,4 +98,4 @@ class ObjectDetection(ImageTask):
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return float32 [N, K, 6]: class, score, centre, width and height as shares of the image, best first."""
-        return decode_boxes(outputs.float(), classes=self._classes, extent=self._extent)
+        return read_boxes(outputs, classes=self._classes, extent=self._extent)
