@@ -133,7 +133,34 @@ def test_ids_of_coco_match_however_they_are_written_and_annotations_of_no_image_
     stored = import_boxes(source, tmp_path / "data", COCO)
 
     assert [boxes_of(stored, index) for index in range(3)] == [[[1, 0.5, 0.375, 0.5, 0.5]]] * 3
-    assert stored.manifest.remarks == {"annotations of no image in the file": 2}
+    assert stored.manifest.remarks == {
+        "annotations of no image in boxes.json, the first: annotation number 4 with the image_id 77": 2
+    }
+
+
+def test_annotations_of_coco_that_cannot_be_used_are_refused_by_their_ids(tmp_path: Path) -> None:
+    source = write_images(tmp_path / "raw")
+    good = [{**BOX, "id": 1 + index, "image_id": 100 + index} for index in range(8)]
+    bad: list[dict[str, Any]] = [
+        {"category_id": 99},
+        {"bbox": [1, 2, 3]},
+        {"bbox": None},
+        {"bbox": "1234"},
+        {"bbox": [10**400, 0, 1, 1]},
+    ]
+    annotations = [*good, *({**BOX, "image_id": 100, "id": 50 + index, **flaw} for index, flaw in enumerate(bad))]
+    (source / "boxes.json").write_text(json.dumps(coco(annotations=annotations)))
+    stored = import_boxes(source, tmp_path / "data", COCO)
+
+    assert {reject.path for reject in stored.manifest.rejects} == {"boxes.json"}
+    reasons = [reject.reason for reject in stored.manifest.rejects]
+    assert reasons[:3] == [
+        "the annotation with the id 50: its category_id 99 is that of no category in the file",
+        "the annotation with the id 51: its bbox must be four numbers, [left, top, width, height], found [1, 2, 3]",
+        "the annotation with the id 52: its bbox must be four numbers, [left, top, width, height], found null",
+    ]
+    assert len(reasons) == 5
+    assert len(boxes_of(stored, 0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -143,12 +170,13 @@ def test_ids_of_coco_match_however_they_are_written_and_annotations_of_no_image_
             {"annotations": [{**BOX, "image_id": index} for index in (1, 2, 100)]},
             "2 of 3 annotations in .* are of no image",
         ),
+        ({"annotations": [{"image_id": 100}, 7]}, "2 of 2 annotations .* cannot be used, .* number 1: its category_id"),
         ({"categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "car"}]}, "2 categories with the name 'car'"),
         ({"categories": [{"id": 1, "name": "car"}, {"id": "1", "name": "van"}]}, "2 categories with the id '1'"),
         ({"categories": [{"id": 1, "name": "cat\ud83d"}]}, r"half a character: 'cat\\ud83d'"),
         ({"images": [{"id": 1, "file_name": "00.png"}, {"id": "1", "file_name": "01.png"}]}, "1 images .* of another"),
     ],
-    ids=["unmatched", "names", "ids", "half a character", "images"],
+    ids=["unmatched", "useless", "names", "ids", "half a character", "images"],
 )
 def test_coco_is_refused_when_it_does_not_say_what_is_seen_where(
     tmp_path: Path, changes: dict[str, Any], message: str
@@ -162,8 +190,8 @@ def test_coco_is_refused_when_it_does_not_say_what_is_seen_where(
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "{", json.dumps(coco(categories=[{"id": 1}])), json.dumps(coco(annotations=[{"image_id": 100}]))],
-    ids=["a list", "no JSON", "no name", "no box"],
+    ["[]", "{", json.dumps(coco(categories=[{"id": 1}]))],
+    ids=["a list", "no JSON", "no name"],
 )
 def test_what_is_not_coco_is_refused(tmp_path: Path, content: str) -> None:
     source = write_images(tmp_path / "raw")

@@ -20,9 +20,9 @@ from oarlock_trainer.importing.samples import BoxSamples, Listing
 from oarlock_trainer.importing.split_folders import SplitFolder
 
 CROWDS = "boxes around crowds"
-UNMATCHED = "annotations of no image in the file"
-_MOST_UNMATCHED = 0.5
-"""Share of the annotations; with more of them, it is the ids that are wrong, not single annotations."""
+_MOST_USELESS = 0.5
+"""Share of the annotations; with more of them, it is all of the file that is wrong, not single annotations."""
+_MOST_SHOWN = 60
 _REMEDY = "write it as COCO has it: images with id and file_name, categories with id and name, annotations with image_id, category_id and bbox"
 
 
@@ -33,6 +33,7 @@ class _Found:
     boxes: list[NDArray[np.float32]] = field(default_factory=list)
     given: list[int] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
+    flaws: list[Reject] = field(default_factory=list)
     remarks: Counter[str] = field(default_factory=Counter)
 
 
@@ -65,6 +66,7 @@ def list_coco(source: Path, layout: CocoLayout, folders: list[SplitFolder], *, b
         labels=np.zeros(len(found.paths), dtype=np.int32),
         given=np.array(found.given, dtype=np.int8),
         rejects=found.rejects,
+        flaws=found.flaws,
         remarks=dict(+found.remarks),
     )
 
@@ -87,6 +89,8 @@ def _take(  # noqa: PLR0917  # what one split consists of
     beat: Callable[[], None],
 ) -> list[str]:
     """Take the images of one file; return the classes."""
+    for what, fields in (("categories", ("id", "name")), ("images", ("id", "file_name"))):
+        _check_entries(source / annotations, what, content[what], fields)
     categories = sorted(content["categories"], key=lambda category: int(category["id"]))
     names = _name_classes(source / annotations, categories)
     numbers = {_to_key(category["id"]): index for index, category in enumerate(categories)}
@@ -94,7 +98,7 @@ def _take(  # noqa: PLR0917  # what one split consists of
     if len(boxes) < len(content["images"]):
         finding = f"{len(content['images']) - len(boxes):,} images in {source / annotations} have the id of another"
         raise DataCorruptError(finding, remedy="give every image an id of its own, and its annotations that image_id")
-    _collect_boxes(source / annotations, content["annotations"], numbers, boxes, found.remarks)
+    _collect_boxes(source / annotations, annotations, content["annotations"], numbers, boxes, found)
     for image in sorted(content["images"], key=lambda image: str(image["file_name"])):
         beat()
         path = f"{images}/{image['file_name']}"
@@ -130,28 +134,74 @@ def _name_classes(path: Path, categories: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def _collect_boxes(
+def _check_entries(path: Path, what: str, entries: list[Any], fields: tuple[str, ...]) -> None:
+    """Refuse a file in which an entry lacks what it must have, naming the first."""
+    for number, entry in enumerate(entries, 1):
+        for name in fields:
+            if not isinstance(entry, Mapping) or entry.get(name) is None:
+                finding = f"{path} is not a file of COCO: {what} number {number} of {len(entries):,} has no {name}"
+                raise DataCorruptError(finding, remedy=_REMEDY)
+
+
+class _UselessError(Exception):
+    """Why an annotation cannot be used."""
+
+
+def _collect_boxes(  # noqa: PLR0917  # what one file consists of
     path: Path,
-    annotations: list[dict[str, Any]],
+    name: str,
+    annotations: list[Any],
     numbers: Mapping[str, int],
     boxes: Mapping[str, list[list[float]]],
-    remarks: Counter[str],
+    found: _Found,
 ) -> None:
-    """Add class, left, top, right and bottom of each box to those of its image."""
-    unmatched = 0
-    for annotation in annotations:
-        rows = boxes.get(_to_key(annotation["image_id"]))
-        if rows is None:
-            unmatched += 1
-        elif annotation.get("iscrowd"):
-            remarks[CROWDS] += 1
-        else:
-            left, top, width, height = map(float, annotation["bbox"])
-            row = [float(numbers[_to_key(annotation["category_id"])]), left, top, left + width, top + height]
-            rows.append(row)
-    remarks[UNMATCHED] += unmatched
-    if unmatched > _MOST_UNMATCHED * len(annotations):
-        raise DataCorruptError(
-            f"{unmatched:,} of {len(annotations):,} annotations in {path} are of no image in it",
-            remedy="give each annotation as image_id the id of one of the images",
-        )
+    """Add class, left, top, right and bottom of each box to those of its image; name what cannot be used."""
+    unmatched, flaws = [], []
+    for number, annotation in enumerate(annotations, 1):
+        called = _name_annotation(annotation, number)
+        try:
+            rows = boxes.get(_to_key(_read(annotation, "image_id", None)))
+            if rows is None:
+                unmatched.append(f"{called} with the image_id {_show(annotation.get('image_id'))}")
+            elif annotation.get("iscrowd"):
+                found.remarks[CROWDS] += 1
+            else:
+                rows.append(_read_box(annotation, numbers))
+        except _UselessError as error:
+            flaws.append(f"{called}: {error}")
+    for useless, what in ((unmatched, "are of no image in it"), (flaws, "cannot be used")):
+        if len(useless) > _MOST_USELESS * len(annotations):
+            finding = f"{len(useless):,} of {len(annotations):,} annotations in {path} {what}, the first: {useless[0]}"
+            raise DataCorruptError(finding, remedy=_REMEDY)
+    if unmatched:
+        found.remarks[f"annotations of no image in {name}, the first: {unmatched[0]}"] += len(unmatched)
+    found.flaws.extend(Reject(path=printable(name), reason=printable(flaw)) for flaw in flaws)
+
+
+def _name_annotation(annotation: Any, number: int) -> str:
+    identity = annotation.get("id") if isinstance(annotation, Mapping) else None
+    return f"the annotation with the id {_show(identity)}" if identity is not None else f"annotation number {number}"
+
+
+def _read(annotation: Any, field_name: str, default: Any) -> Any:
+    if not isinstance(annotation, Mapping):
+        raise _UselessError(f"it must be an object, found {_show(annotation)}")
+    return annotation.get(field_name, default)
+
+
+def _read_box(annotation: Mapping[str, Any], numbers: Mapping[str, int]) -> list[float]:
+    """Return class, left, top, right and bottom in pixels."""
+    category, box = annotation.get("category_id"), annotation.get("bbox")
+    index = numbers.get(_to_key(category))
+    if index is None:
+        raise _UselessError(f"its category_id {_show(category)} is that of no category in the file")
+    try:
+        left, top, width, height = map(float, box if isinstance(box, list) else [])
+    except (TypeError, ValueError, OverflowError):
+        raise _UselessError(f"its bbox must be four numbers, [left, top, width, height], found {_show(box)}") from None
+    return [float(index), left, top, left + width, top + height]
+
+
+def _show(value: Any) -> str:
+    text = printable(json.dumps(value))
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"

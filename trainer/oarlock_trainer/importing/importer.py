@@ -145,8 +145,8 @@ class _Written:
 def _write_shards(
     tasks: list[ShardTask], listing: Listing, form: SampleForm, *, workers: int, progress: ImportProgress
 ) -> _Written:
-    written = _Written(rejects=list(listing.rejects), remarks=Counter(listing.remarks))
-    for reject in listing.rejects:
+    written = _Written(rejects=list(listing.rejects), flaws=list(listing.flaws), remarks=Counter(listing.remarks))
+    for reject in (*listing.rejects, *listing.flaws):
         progress.note(f"refused {reject.path}: {reject.reason}")
     samples = len(listing.samples)
     progress.start("importing", samples, what="texts" if form.task is Task.TEXT_CLASSIFICATION else "images")
@@ -187,9 +187,9 @@ def _finish(
 
 
 def count_parts(listing: Listing) -> int:
-    """Return how many boxes were listed. Pure."""
+    """Return how many boxes the source has, those that were refused at once included. Pure."""
     samples = listing.samples
-    return sum(map(len, samples.boxes)) if isinstance(samples, BoxSamples) else 0
+    return len(listing.flaws) + (sum(map(len, samples.boxes)) if isinstance(samples, BoxSamples) else 0)
 
 
 def name_classes(

@@ -141,6 +141,8 @@ class Listing:
     """Files that are not samples by their names, counted by ending."""
     rejects: list[Reject] = field(default_factory=list)
     """Files that were refused before they were opened."""
+    flaws: list[Reject] = field(default_factory=list)
+    """Parts of samples, such as boxes, that were refused before the samples were opened."""
     remarks: dict[str, int] = field(default_factory=dict)
     """What was left out or read in another way, counted by what it was."""
 
