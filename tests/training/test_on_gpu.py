@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpointing.scaled_states import find_differences as find_differences_of_nadam
+from checkpointing.scaled_states import make_state, optimizer_of, take_step
+from checkpointing.tiny_runs import one_gloo_rank
 from exactness.agent_runs import Job, check_completeness, find_differences, make_data, make_run, read_results
 from training.small_runs import read_log
 
@@ -54,6 +57,19 @@ def test_a_run_is_bitwise_the_undisturbed_one_when_its_rank_is_killed_on_a_gpu(
         attempt.destroy()
 
     assert find_differences(reference, read_results(killed.run_dir)) == []
+
+
+@pytest.mark.parametrize("kind", ["training", "program"])
+def test_nadam_goes_on_bitwise_with_its_scalars_on_the_host_when_parameters_are_on_a_gpu(
+    kind: str, tmp_path: Path
+) -> None:
+    state = make_state(kind, device="cuda")
+    take_step(state)
+    with one_gloo_rank():
+        differences = find_differences_of_nadam(kind, tmp_path, device="cuda")
+
+    assert {values["mu_product"].device.type for values in optimizer_of(state).state.values()} == {"cpu"}
+    assert differences == []
 
 
 def test_the_micro_batch_that_fits_and_the_rate_are_found_on_a_gpu(tmp_path: Path) -> None:

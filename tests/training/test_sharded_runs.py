@@ -16,7 +16,7 @@ RECIPE = {
     "parallelism": "fsdp",
     "batchNorm": "synchronized",
     "gradientClipNorm": 1.0,
-    "optimizer": {"name": "sgd", "learningRate": 0.01},
+    "optimizer": {"name": "nadam", "learningRate": 0.001},
     "ema": {"decay": 0.5},
     "validation": {"every": {"steps": 6}, "weights": "ema"},
 }

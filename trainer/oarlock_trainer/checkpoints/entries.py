@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadat
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
+from oarlock_trainer.checkpoints.host_scalars import HOST_SCALARS, restore_host_scalars
 from oarlock_trainer.checkpoints.parts import PART, collect_parts, restore_parts
 from oarlock_trainer.checkpoints.rng import restore_rng
 from oarlock_trainer.errors import CheckpointMismatchError
@@ -108,7 +109,8 @@ def build_targets(metadata: Metadata, state: TrainingState | ProgramState, *, ra
     targets |= {_AVERAGE + name: value for name, value in average.items()}
     for name, facts in stored.items():
         if name.startswith(_MOMENTS):
-            targets[name] = _empty_moment(facts, like=parameters.get(_moment_of(name)[0]))
+            parameter, key = _moment_of(name)
+            targets[name] = _empty_moment(facts, like=None if key in HOST_SCALARS else parameters.get(parameter))
         elif name in (_GROUPS, _PROGRESS, _SCALER, _AVERAGED) or name.startswith((_rng_prefix(rank), PART)):
             targets[name] = _empty_moment(facts, like=None)
     return targets
@@ -224,7 +226,9 @@ def _restore_optimizer(entries: Entries, state: TrainingState) -> None:
             parameter, key = _moment_of(name)
             moments.setdefault(index[parameter], {})[key] = value
     numbered = [{**group, "params": [index[name] for name in group["params"]]} for group in groups]
-    optimizer.load_state_dict({"state": moments, "param_groups": numbered})
+    saved = {"state": moments, "param_groups": numbered}
+    optimizer.load_state_dict(saved)
+    restore_host_scalars(optimizer, saved)
 
 
 def _matching_groups(saved: list[dict[str, Any]], optimizer: Optimizer) -> list[dict[str, Any]]:

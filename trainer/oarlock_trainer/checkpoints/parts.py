@@ -13,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from oarlock_api.contract import Cause
+from oarlock_trainer.checkpoints.host_scalars import restore_host_scalars
 from oarlock_trainer.errors import CheckpointMismatchError, TrainerError
 from oarlock_trainer.state import Stateful
 
@@ -54,7 +55,9 @@ def restore_parts(entries: Mapping[str, Any], parts: Mapping[str, Stateful]) -> 
             remedy="give the session the parts that it had, or train anew under another name",
         )
     for name, part in parts.items():
-        part.load_state_dict(_put_back(entries[f"{PART}{name}/tree"], entries, name=name))
+        saved = _put_back(entries[f"{PART}{name}/tree"], entries, name=name)
+        part.load_state_dict(saved)
+        restore_host_scalars(part, saved)
 
 
 def _is_tree(name: str) -> bool:
