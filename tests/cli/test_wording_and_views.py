@@ -124,13 +124,19 @@ def test_single_things_are_singular() -> None:
     assert [count_epochs(epochs) for epochs in (1, 2, 0.5)] == ["1 epoch", "2 epochs", "0.5 epochs"]
 
 
-def test_rejected_files_are_named_when_the_import_is_done(tmp_path: Path) -> None:
-    facts = {"version": "1", "rejected": 3, "firstRejects": ["a.png: too short", "b.png: [not] an image"]}
+def test_warnings_and_rejected_files_are_named_when_the_import_is_done(tmp_path: Path) -> None:
+    facts = {
+        "version": "1",
+        "rejected": 3,
+        "warnings": ["14 [of] 18 are odd"],
+        "firstRejects": ["a.png: too short", "b.png: [not] an image"],
+    }
     outcome = Outcome(end=End.SUCCEEDED, object=make_dataset("Ready", **facts), seconds=1)
     console = Console(file=io.StringIO(), width=120)
     print_outcome(console, outcome, RunsFolder(root=tmp_path))
 
     assert console.file.getvalue().splitlines() == [  # type: ignore[attr-defined]
+        "! digits: 14 [of] 18 are odd",
         "! digits: 3 files rejected",
         "  a.png: too short",
         "  b.png: [not] an image",

@@ -168,6 +168,20 @@ def test_masks_of_one_class_are_refused_with_the_reason(tmp_path: Path) -> None:
     assert "classMap" in caught.value.remedy
 
 
+def test_mask_is_named_when_a_value_of_it_makes_classes_without_pixels(tmp_path: Path) -> None:
+    source = write_pairs(tmp_path / "raw")
+    (source / "masks/04.png").write_bytes(b"no image")
+    stray = make_mask(6)
+    stray[3, 5] = 17
+    (source / "masks/06.png").write_bytes(encode(stray))
+    manifest = import_pairs(source, tmp_path / "data").manifest
+
+    assert len(manifest.classes) == 18
+    ((remark, count),) = manifest.remarks.items()
+    assert count == 14
+    assert remark.startswith("of 18 classes have no pixel: the value 17 (1 px, first in masks/06.png) makes so many.")
+
+
 def test_images_are_targets_when_the_task_is_to_make_images(tmp_path: Path) -> None:
     stored = import_pairs(write_pairs(tmp_path / "raw"), tmp_path / "data", task="imageToImage")
     targets = stored.split("train").gather(np.arange(8))[1]

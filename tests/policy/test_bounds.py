@@ -119,6 +119,7 @@ def test_a_dataset_s_status_fits_whatever_is_in_it(text: str, failure: FailureRe
             "progress": DatasetProgress(samples=count),
             "classes": [clip(text, 4096)] * 50,
             "first_rejects": [text[:300]] * 8,
+            "warnings": [text[:300]] * 8,
             "counts": dict.fromkeys(splits, count),
             "class_counts": {split: [count] * 50 for split in splits},
             "failures": [failure] * 3,

@@ -174,6 +174,14 @@ def test_counts_per_split_and_class_are_shown_when_the_import_has_ended_well() -
     assert "boot/7.png: truncated" in status.message
 
 
+def test_what_the_import_warned_of_stays_in_the_status_when_it_has_ended_well() -> None:
+    warned = replace(make_import_record(), warnings=["14 of 18 classes have no pixel"])
+    status = import_status(plan_import(end_import(run_import(), termination=warned)))
+
+    assert status.warnings == ["14 of 18 classes have no pixel"]
+    assert status.message.endswith("; 14 of 18 classes have no pixel")
+
+
 def test_ready_is_confirmed_before_it_is_declared() -> None:
     done = end_import(run_import(), termination=make_import_record())
 

@@ -27,7 +27,7 @@ def _build_entry(outcome: Outcome, runs: RunsFolder) -> dict[str, Any]:
         "seconds": round(outcome.seconds, 1),
         "progress": status.get("progress"),
         "restarts": status.get("restarts"),
-        "warnings": list(outcome.warnings),
+        "warnings": list(dict.fromkeys([*outcome.warnings, *status.get("warnings", ())])),
         "failure": (status.get("failures") or [None])[-1],
         **(_build_paths(item, runs) if item["kind"] == "TrainingJob" else _build_data(status)),
     }

@@ -31,7 +31,7 @@ def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
     """Print how one object ended."""
     if outcome.object["kind"] == "Dataset" and outcome.end in (End.SUCCEEDED, End.ALREADY):
         # The last line about it says all the rest.
-        for line in _list_rejected(outcome.object) if outcome.end is End.SUCCEEDED else ():
+        for line in _list_oddities(outcome.object) if outcome.end is End.SUCCEEDED else ():
             console.print(line, highlight=False, soft_wrap=True)
         return
     lines = {
@@ -48,9 +48,11 @@ def print_outcome(console: Console, outcome: Outcome, runs: RunsFolder) -> None:
         console.print(f"  [yellow]! {escape(warning)}[/]", highlight=False, soft_wrap=True)
 
 
-def _list_rejected(dataset: Object) -> Iterator[str]:
-    """Yield how many files a Dataset lacks, and why, by the first of them."""
+def _list_oddities(dataset: Object) -> Iterator[str]:
+    """Yield what its import warned of, and how many files a Dataset lacks, and why, by the first of them."""
     status = dataset["status"]
+    for warning in status.get("warnings", ()):
+        yield f"[yellow]! {dataset['metadata']['name']}: {escape(warning)}[/]"
     if not status.get("rejected"):
         return
     first = [escape(text) for text in status.get("firstRejects", ())]

@@ -364,6 +364,8 @@ class DatasetStatus(OpenModel):
     """Files that could not be used."""
     first_rejects: list[str] = Field(default_factory=list)
     """The first of them, with reasons; `dataset.json` names them all."""
+    warnings: list[str] = Field(default_factory=list)
+    """What else the import found odd and used or left out: the last few sentences of its log that say so."""
     failures: Annotated[list[FailureRecord], Field(max_length=MAX_FAILURES)] = Field(default_factory=list)
     """The last failed imports, the newest last."""
     spec_hash: str = ""

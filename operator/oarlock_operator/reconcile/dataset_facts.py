@@ -9,10 +9,10 @@ def describe_dataset(status: DatasetStatus) -> str:
     splits = ", ".join(f"{split} {count}" for split, count in sorted(status.counts.items()))
     classes = f" in {status.class_count} classes" if status.class_count else ""
     message = f"{status.samples} samples{classes} ({splits})"
-    if not status.rejected:
-        return message
-    first = f", for example {status.first_rejects[0]}" if status.first_rejects else ""
-    return f"{message}; {status.rejected} files rejected{first}. dataset.json on the claim names them all"
+    if status.rejected:
+        first = f", for example {status.first_rejects[0]}" if status.first_rejects else ""
+        message += f"; {status.rejected} files rejected{first}. dataset.json on the claim names them all"
+    return f"{message}; {status.warnings[0]}" if status.warnings else message
 
 
 def fit_dataset_status(status: DatasetStatus) -> DatasetStatus:
@@ -29,6 +29,7 @@ def _shorten_names(status: DatasetStatus) -> DatasetStatus:
         update={
             "classes": [clip(name, 64) for name in status.classes[:50]],
             "first_rejects": [clip(reject, 200) for reject in status.first_rejects[:3]],
+            "warnings": [clip(warning, 300) for warning in status.warnings[:3]],
             "holders": status.holders[:10],
         }
     )
@@ -45,5 +46,5 @@ def _shorten_failures(status: DatasetStatus) -> DatasetStatus:
 
 def _drop_names(status: DatasetStatus) -> DatasetStatus:
     return status.model_copy(
-        update={"classes": [], "first_rejects": [], "counts": dict(list(status.counts.items())[:8])}
+        update={"classes": [], "first_rejects": [], "warnings": [], "counts": dict(list(status.counts.items())[:8])}
     )

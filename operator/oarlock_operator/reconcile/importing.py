@@ -122,6 +122,7 @@ def finish(data: DatasetView) -> ImportStep | None:
         "vocabulary_size": facts.vocabulary_size,
         "rejected": facts.rejected,
         "first_rejects": facts.first_rejects,
+        "warnings": list(data.pod.termination.warnings) if data.pod and data.pod.termination else [],
         "completion_time": format_time(data.now),
         "retry_after": None,
     }

@@ -25,11 +25,13 @@ from oarlock_trainer.importing.source_files import source_errors
 from oarlock_trainer.importing.sources import locate_source
 from oarlock_trainer.importing.space import check_space, estimate_bytes, render_bytes, storage_errors
 from oarlock_trainer.importing.split import divide
+from oarlock_trainer.importing.stray_values import find_stray_values
 from oarlock_trainer.importing.workers import run_shard_tasks
 from oarlock_trainer.importing.workspace import open_workspace, publish
 
 _CLASSES_REPORTED = 50
 _REJECTS_REPORTED = 5
+_ABSENT_SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,7 @@ def import_dataset(run: ImportRun, folders: ImportFolders, *, progress: ImportPr
         tasks = plan_shards(listing, rows, form, workspace)
         with storage_errors(folders.data, doing="writing the data set", needed=needed), source_errors():
             written = _write_shards(tasks, listing, form, workers=run.workers, progress=progress)
+            written.remarks.update(_remark_masks(form, tasks, written))
             manifest = _finish(spec, listing, form, written=written, workspace=workspace)
         folder = publish(place, manifest, beat=progress.beat)
     _tell(manifest, folder, progress)
@@ -204,6 +207,13 @@ def name_classes(
     return [str(value) for value in range(most)], {name: part[:most] for name, part in counts.items()}
 
 
+def _remark_masks(form: SampleForm, tasks: list[ShardTask], written: _Written) -> Counter[str]:
+    if not isinstance(form, MaskForm) or form.class_map.classes:
+        return Counter()
+    classes, _ = name_classes(form, [], written.count_classes())
+    return find_stray_values(form, tasks, written.results, len(classes))
+
+
 def _remove_strays(workspace: Path, content: DatasetContent) -> None:
     """Remove shards that an interrupted import of a larger source left."""
     kept = {shard.file for shards in content.shards.values() for shard in shards}
@@ -220,9 +230,11 @@ def _tell(manifest: DatasetManifest, folder: Path, progress: ImportProgress) -> 
     for remark, count in manifest.remarks.items():
         progress.warn(f"{count:,} {remark}")
     if manifest.rejects:
-        progress.warn(f"{len(manifest.rejects):,} files were refused: {show_rejects(manifest.rejects)}")
+        # No warning: the status tells them from the facts.
+        progress.note(f"{len(manifest.rejects):,} files were refused: {show_rejects(manifest.rejects)}")
     if absent := find_absent_classes(manifest):
-        progress.warn(f"classes that no training sample shows: {', '.join(absent)}")
+        more = f" and {len(absent) - _ABSENT_SHOWN:,} more" if len(absent) > _ABSENT_SHOWN else ""
+        progress.warn(f"classes that no training sample shows: {', '.join(absent[:_ABSENT_SHOWN])}{more}")
     counts = ", ".join(f"{count:,} for {split}" for split, count in manifest.counts.items())
     classes = f"{len(manifest.classes):,} classes, " if manifest.classes else ""
     progress.note(f"{classes}{counts}, {render_bytes(manifest.bytes)}: {folder}")
