@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from oarlock_trainer.datasets.shards import check_size, map_shard
 from oarlock_trainer.errors import StorageError
 
 LARGE_ROW_BYTES = 16 * 1024
-"""Rows of this size are worth two calls of the kernel each; below, copying takes less time than the calls."""
+"""Rows of this size are worth calls of the kernel of their own; below, copying takes less time than the calls."""
+_WAITED_SECONDS = 2.5e-4
+"""What is in memory already is there sooner, and announcing it would cost a quarter of the time that copying it takes."""
 _WILL_NEED = 3
 _POPULATE_READ = 22
-"""Since Linux 5.14; a kernel that does not know it refuses, and a lost page is SIGBUS as ever."""
+"""Since Linux 5.14; a kernel that does not know it refuses: then all is announced, and a lost page is SIGBUS as ever."""
 _LOST = frozenset({errno.EFAULT, errno.EIO, 133})
 """EHWPOISON, which is 133, has no name in Python."""
 _advise: Callable[[int, int, int], int] = ctypes.CDLL(None, use_errno=True).madvise
@@ -77,33 +80,49 @@ class MappedShard:
         self._folder, self._facts, self._movers = folder, facts, movers
         mapped = map_shard(folder, facts, columns)
         self.columns = [mover.map(values) for mover, values in zip(movers, mapped, strict=True)]
+        self._large = [
+            (values.ctypes.data, mover.row_bytes)
+            for mover, values in zip(movers, self.columns, strict=True)
+            if mover.opaque and mover.row_bytes >= LARGE_ROW_BYTES
+        ]
 
     def announce(self, rows: NDArray[np.int64]) -> None:
         """Have the kernel read large rows from the disk all at once, and return without waiting for them."""
         for start, length in self._list_large(rows):
             _advise(start, length, _WILL_NEED)
 
-    def copy(self, rows: NDArray[np.int64], rooms: list[NDArray[Any]]) -> None:
-        """Copy `rows` [N], which are in range, of each column into its room [N].
+    def await_pages(self, rows: NDArray[np.int64], *, announced: bool) -> bool:
+        """Wait until large rows are in memory; return whether others are worth announcing, if these were not announced.
 
         Raises:
             DataCorruptError, DataMissingError: if the file is no longer as it was written.
             StorageError: if it cannot be read.
         """
-        for start, length in self._list_large(rows):
-            if _advise(start, length, _POPULATE_READ) != 0 and ctypes.get_errno() in _LOST:
+        pages = self._list_large(rows)
+        for number, (start, length) in enumerate(pages):
+            began = time.perf_counter()
+            trouble = ctypes.get_errno() if _advise(start, length, _POPULATE_READ) else 0
+            if trouble in _LOST:
                 self._explain_lost_page()
+            if not announced and (trouble or time.perf_counter() - began > _WAITED_SECONDS):
+                announced = True
+                for later in pages[number + 1 :]:
+                    _advise(*later, _WILL_NEED)
+        return announced
+
+    def copy(self, rows: NDArray[np.int64], rooms: list[NDArray[Any]]) -> None:
+        """Copy `rows` [N], which are in range, of each column into its room [N]."""
         for mover, mapped, room in zip(self._movers, self.columns, rooms, strict=True):
             mover.copy(mapped, rows, room)
 
     def _list_large(self, rows: NDArray[np.int64]) -> list[tuple[int, int]]:
         """Return where the pages of large rows begin, and their lengths in bytes."""
         pages: list[tuple[int, int]] = []
-        for mover, mapped in zip(self._movers, self.columns, strict=True):
-            if mover.opaque and mover.row_bytes >= LARGE_ROW_BYTES:
-                begins = mapped.ctypes.data + rows * mover.row_bytes
-                starts = begins - begins % mmap.PAGESIZE
-                pages += zip(starts.tolist(), (begins + mover.row_bytes - starts).tolist(), strict=True)
+        for address, row_bytes in self._large:
+            for row in rows.tolist():
+                begin = address + row * row_bytes
+                start = begin - begin % mmap.PAGESIZE
+                pages.append((start, begin + row_bytes - start))
         return pages
 
     def _explain_lost_page(self) -> None:

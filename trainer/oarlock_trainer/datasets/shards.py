@@ -84,8 +84,6 @@ def hash_content(rows: Sequence[NDArray[Any]]) -> str:
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
-        # Asked for whole at once, so that the volume works while the processor does.
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

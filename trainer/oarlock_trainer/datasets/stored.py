@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from oarlock_trainer.datasets.columns import Columns
 from oarlock_trainer.datasets.manifest import DatasetManifest, FileFacts, ShardFacts, read_manifest
-from oarlock_trainer.datasets.mapped import LARGE_ROW_BYTES, MappedShard, Mover
+from oarlock_trainer.datasets.mapped import MappedShard, Mover
 from oarlock_trainer.datasets.readers import Readers
 from oarlock_trainer.datasets.shards import hash_file, verify_shard
 from oarlock_trainer.datasets.tokens import Tokenizer, read_words
@@ -53,7 +53,6 @@ class StoredSplit:
         self._begins = self._ends - [shard.samples for shard in shards]
         self._mapped: list[MappedShard | None] = [None] * len(shards)
         self._locks = [threading.Lock() for _ in shards]
-        self._announces = columns.row_bytes >= LARGE_ROW_BYTES
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -112,13 +111,12 @@ class StoredSplit:
     def _read(self, rows: NDArray[np.int64], places: NDArray[np.intp], found: list[NDArray[Any]]) -> None:
         """Copy the rows that belong at `places` there, shard by shard."""
         pieces = self._divide(rows, places)
-        if self._announces and len(rows) * self._columns.row_bytes <= _MOST_ANNOUNCED_BYTES:
-            for piece in pieces:
-                # One that is not mapped yet is read as a whole for its checksum.
-                if (mapped := self._mapped[piece.shard]) is not None:
-                    mapped.announce(piece.rows)
-        for piece in pieces:
+        announced = len(rows) * self._columns.row_bytes > _MOST_ANNOUNCED_BYTES
+        for number, piece in enumerate(pieces):
             mapped = self._shard(piece.shard)
+            if mapped.await_pages(piece.rows, announced=announced) and not announced:
+                announced = True
+                self._announce(pieces[number + 1 :])
             if (together := piece.together) is not None:
                 mapped.copy(piece.rows, [room[together] for room in found])
                 continue
@@ -126,6 +124,12 @@ class StoredSplit:
             mapped.copy(piece.rows, copies)
             for room, copied in zip(found, copies, strict=True):
                 room[piece.places] = copied
+
+    def _announce(self, pieces: list[_Piece]) -> None:
+        for piece in pieces:
+            # A shard that is not mapped yet is read as a whole, for its checksum.
+            if (mapped := self._mapped[piece.shard]) is not None:
+                mapped.announce(piece.rows)
 
     def _divide(self, rows: NDArray[np.int64], places: NDArray[np.intp]) -> list[_Piece]:
         """Divide the rows at `places`, which ascend within each shard, by shard."""
