@@ -13,6 +13,8 @@ from oarlock.cli.dry_run import resolve_job
 from oarlock.infer import UnsuitableFolderError, choose, derive_name, format_manifests, observe_folder
 from oarlock.local.machine import Machine
 from oarlock.local.runs_folder import RunsFolder
+from oarlock.manifests.overrides import parse_override
+from oarlock.manifests.problems import ManifestsError
 from oarlock.manifests.reading import read_manifests
 from oarlock.running.inputs import is_image_folder, read_inputs
 
@@ -239,3 +241,22 @@ def test_folders_of_manifests_and_of_images_are_told_apart(tmp_path: Path) -> No
 
     answers = [is_image_folder(tmp_path / name) for name in ("images", "plain", "nested", "missing", "plain/job.yaml")]
     assert answers == [True, False, False, False, False]
+
+
+def test_what_is_set_wins_over_what_was_inferred(tmp_path: Path) -> None:
+    images, runs = make_images(tmp_path / "shapes", "a", "b"), RunsFolder(root=tmp_path / "runs")
+    texts = ("spec.recipe.maxSteps=3", "spec.model.timm.name=resnet18")
+    for _ in range(2):  # the second time, the manifests of before are used
+        job = read_inputs([images], runs=runs, overrides=[parse_override(text) for text in texts])[-1]
+        assert "epochs" not in job.body["spec"]["recipe"]
+        assert job.body["spec"]["recipe"]["maxSteps"] == 3
+        assert job.body["spec"]["model"] == {"timm": {"name": "resnet18"}}
+
+
+def test_nothing_is_saved_when_what_is_set_is_wrong(tmp_path: Path) -> None:
+    images, runs = make_images(tmp_path / "shapes", "a", "b"), RunsFolder(root=tmp_path / "runs")
+    for texts in (("spec.recipe.epochz=3",), ("spec.recipe.maxSteps=3", "spec.recipe.epochs=2")):
+        with pytest.raises(ManifestsError):
+            read_inputs([images], runs=runs, overrides=[parse_override(text) for text in texts])
+
+    assert not runs.root.exists()

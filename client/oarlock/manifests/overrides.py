@@ -2,8 +2,8 @@
 
 import copy
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oarlock.manifests.yaml_values import parse_scalar
@@ -15,6 +15,11 @@ _FORM = re.compile(
 _STEP = re.compile(r"[^.\[\]]+")
 _WORDS = frozenset({"on", "off"})
 _DEFAULT_KIND = "TrainingJob"
+_ALTERNATIVES = (
+    ("spec.recipe.epochs", "spec.recipe.maxSteps"),
+    ("spec.model.name", "spec.model.torchvision", "spec.model.timm", "spec.model.python"),
+)
+"""Fields of a TrainingJob of which there may be one."""
 
 
 class OverrideError(Exception):
@@ -77,6 +82,25 @@ def override(body: Mapping[str, Any], change: Override) -> dict[str, Any]:
         current = _descend(current, step, change)
     _put(current, steps[-1], change)
     return changed
+
+
+def give_way(named: Iterable[tuple[str, str]], changes: Sequence[Override]) -> Iterator[Override]:
+    """Yield what takes away, from inferred manifests, the fields that cannot stand beside those of the command line.
+
+    Args:
+        named: kind and name of each object that was inferred.
+        changes: of the command line; where they contradict each other, that is the user's to mend.
+    """
+    for kind, name in named:
+        for change in changes:
+            paths = next((paths for paths in _ALTERNATIVES if _lies_in(change.path, paths)), ())
+            if kind == _DEFAULT_KIND and change.concerns(kind, name) and change.value is not None:
+                others = [path for path in paths if not _lies_in(change.path, (path,))]
+                yield from (replace(change, kind=kind, name=name, path=path, value=None) for path in others)
+
+
+def _lies_in(path: str, parents: Iterable[str]) -> bool:
+    return any(path == parent or path.startswith(f"{parent}.") for parent in parents)
 
 
 def _descend(current: Any, step: str, change: Override) -> Any:

@@ -1,15 +1,16 @@
 """From what is named on the command line to manifests in order: files, folders of manifests, folders of images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from oarlock.infer import choose, derive_name, format_folder_line, format_manifests, observe_folder
 from oarlock.local.object_store import Object, read_objects
 from oarlock.local.runs_folder import RunsFolder
-from oarlock.manifests.overrides import Override
+from oarlock.manifests.overrides import Override, give_way
 from oarlock.manifests.problems import ManifestsError
 from oarlock.manifests.reading import Manifest, read_manifests
+from oarlock.manifests.yaml_values import parse_documents
 from oarlock.running.claims import build_claims, settle_claims
 from oarlock.running.ordering import find_missing, order
 
@@ -51,13 +52,14 @@ def read_inputs(
         DamagedStoreError: if the runs folder is damaged.
     """
     drafts = {path: infer_manifests(path, runs, fresh=fresh, tell=tell) for path in paths if is_image_folder(path)}
-    for draft in drafts.values() if save else ():
-        _save(draft, runs, tell)
     files = [drafts[path].file if path in drafts else path for path in paths]
     texts = {draft.file: draft.text for draft in drafts.values()}
     given = build_claims(claims)
     named = {(claim.kind, claim.name) for claim in given}
-    read = read_manifests(files, overrides=overrides, texts=texts)
+    outdone = [change for text in texts.values() for change in give_way(_list_names(text), overrides)]
+    read = read_manifests(files, overrides=[*outdone, *overrides], texts=texts)
+    for draft in drafts.values() if save else ():
+        _save(draft, runs, tell)
     # What the command line says of a claim takes the place of what a manifest says of it.
     manifests = settle_claims([*given, *(each for each in read if (each.kind, each.name) not in named)])
     known = {
@@ -67,6 +69,13 @@ def read_inputs(
     if problems:
         raise ManifestsError(problems)
     return order(manifests)
+
+
+def _list_names(text: str) -> list[tuple[str, str]]:
+    """Return kind and name of each object in manifests that were inferred, which the user may have broken since."""
+    values = [document.value for document in parse_documents(text) if isinstance(document.value, Mapping)]
+    found = [(value.get("kind"), value.get("metadata")) for value in values]
+    return [(str(kind), str(named.get("name"))) for kind, named in found if isinstance(named, Mapping)]
 
 
 def list_known(runs: RunsFolder) -> list[Object]:
