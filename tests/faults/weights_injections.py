@@ -77,6 +77,13 @@ def _make_leaving_claim(stage: Stage, name: str) -> None:
     _delete_claim(stage, name)
 
 
+def _make_lost_claim(stage: Stage, name: str) -> None:
+    """Make a claim that was bound to a volume which is not there, until the volume controller has noticed."""
+    _make_claim(stage, name, volumeName="nowhere", metadata={"annotations": _BOUND})
+    path = stage.path("persistentvolumeclaims", f"{name}-weights")
+    stage.scene.wait_for(lambda: stage.api.get(path)["status"].get("phase") == "Lost", "the claim is not lost")
+
+
 WEIGHTS: dict[str, Injection] = {
     "weights-of-nobody": Injection(job=_begin_with("weights-of-nobody")),
     "weights-of-itself": Injection(job=_begin_with("weights-of-itself", job="weights-of-itself")),
@@ -87,11 +94,7 @@ WEIGHTS: dict[str, Injection] = {
     ),
     "weights-claim-missing": Injection(job=_begin_with("weights-claim-missing"), before=_finish_earlier),
     "weights-claim-leaving": Injection(job=_begin_with("weights-claim-leaving"), before=_leave(_make_leaving_claim)),
-    "weights-claim-lost": Injection(
-        job=_begin_with("weights-claim-lost"),
-        # The volume controller says Lost of a claim that was bound to a volume which is not there.
-        before=_leave(partial(_make_claim, volumeName="nowhere", metadata={"annotations": _BOUND})),
-    ),
+    "weights-claim-lost": Injection(job=_begin_with("weights-claim-lost"), before=_leave(_make_lost_claim)),
     "weights-of-one-node": Injection(
         job=_begin_with("weights-of-one-node", nodes=2), before=_leave(partial(_make_claim, mode="ReadWriteOnce"))
     ),

@@ -26,7 +26,8 @@ class ElasticWorld(JobWorld):
 
     def build_spec(self) -> dict[str, Any]:
         workers = {"nodes": self.nodes, "elastic": {"minNodes": 1, "maxNodes": MOST}}
-        return make_spec(run_policy={"suspend": self.suspend, **self.policy}, workers=workers)
+        policy = {"suspend": self.suspend, **self.policy}
+        return make_spec(run_policy=policy, workers=workers, model=self.build_model())
 
     def _report(self) -> WorkerReport | None:
         report = super()._report()
@@ -49,7 +50,7 @@ class ElasticWorld(JobWorld):
     def run_pods(self) -> None:
         """Schedule in the order of creation, and run what has a node."""
         for pod in [*self.pods.values()]:
-            if pod.phase != "Pending" or pod.deleting:
+            if pod.phase != "Pending" or pod.deleting or not self.has_volumes(pod):
                 continue
             taken = {each.node for each in self.pods.values() if each.phase in ("Pending", "Running")}
             free = [node for node in self._usable() if node not in taken]

@@ -5,12 +5,21 @@ from dataclasses import replace
 from typing import Any
 
 from oarlock_api.contract import Failure, Outcome, TerminationRecord, WorkerStatus
-from oarlock_api.v1alpha1.status import CheckpointStatus, DatasetPhase, DatasetStatus, Progress, TrainingJobStatus
+from oarlock_api.v1alpha1.status import (
+    Checkpoints,
+    CheckpointStatus,
+    DatasetPhase,
+    DatasetStatus,
+    JobPhase,
+    Progress,
+    TrainingJobStatus,
+)
 from oarlock_operator import names
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.observed import (
     ObservedClaim,
     ObservedDataset,
+    ObservedEarlierJob,
     ObservedJob,
     ObservedObject,
     ObservedPod,
@@ -65,6 +74,19 @@ def make_dataset(phase: DatasetPhase = DatasetPhase.READY, *, message: str = "",
         "finalizers": (names.IN_USE_FINALIZER,),
     }
     return ObservedDataset(object=ObservedObject(**{**values, **fields}), status=status)
+
+
+def make_earlier(
+    phase: JobPhase = JobPhase.SUCCEEDED, *, saved: bool = True, deleting: bool = False
+) -> ObservedEarlierJob:
+    """A job from whose weights another one begins: its checkpoints are on claim `weights`."""
+    checkpoint = CheckpointStatus(step=4, epoch=1, path="checkpoints/step-000000004", bytes=9, time=format_time(NOW))
+    status = TrainingJobStatus(
+        phase=phase,
+        run={"checkpoints": {"claim": "weights"}},
+        checkpoint=Checkpoints(claim="weights", latest=checkpoint) if saved else None,
+    )
+    return ObservedEarlierJob(object=make_object(name="base", uid="base-uid", deleting=deleting), status=status)
 
 
 def observe(*, spec: Mapping[str, Any] | None = None, **fields: Any) -> ObservedJob:

@@ -13,7 +13,9 @@ from reconciling.job_states import (
     NOW,
     SETTINGS,
     make_checkpoint,
+    make_claim,
     make_dataset,
+    make_earlier,
     make_failure,
     make_object,
     make_record,
@@ -22,17 +24,26 @@ from reconciling.job_states import (
     run_pod,
 )
 
-from oarlock_api.contract import Outcome, TerminationRecord
+from oarlock_api.contract import Cause, Outcome, TerminationRecord
 from oarlock_api.v1alpha1.status import FINISHED_JOB_PHASES, Goodput, JobPhase, TrainingJobStatus
-from oarlock_operator import names
+from oarlock_operator import names, observing
 from oarlock_operator.policy.abandoned import is_abandoned
 from oarlock_operator.policy.times import parse_time
-from oarlock_operator.reconcile.observed import ObservedClaim, ObservedJob, ObservedPod, ObservedService, WorkerReport
+from oarlock_operator.reconcile.observed import (
+    ObservedClaim,
+    ObservedEarlierJob,
+    ObservedJob,
+    ObservedPod,
+    ObservedService,
+    WorkerReport,
+)
 from oarlock_operator.reconcile.plans import Plan
 from oarlock_operator.reconcile.training_job import plan_job
 
 TERMINAL = ("Succeeded", "Failed")
 REMEMBERED = 30
+WEIGHTS = "weights"
+"""The claim of an earlier job."""
 
 
 class OperatorKilledError(Exception):
@@ -56,20 +67,34 @@ class JobWorld:
     service: ObservedService | None = None
     lost_nodes: frozenset[str] = frozenset()
     checkpoint_step: int = 0
+    begins_with_weights: bool = False
+    """Whether the job is to begin with those of an earlier one."""
+    earlier: ObservedEarlierJob | None = None
+    mounting: set[str] = field(default_factory=set)
+    """Pods that mount the earlier job's claim."""
     created: int = 0
     seen: deque[ObservedJob] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def build_spec(self) -> dict[str, Any]:
-        return make_spec(nodes=self.nodes, run_policy={"suspend": self.suspend, **self.policy})
+        return make_spec(
+            nodes=self.nodes, run_policy={"suspend": self.suspend, **self.policy}, model=self.build_model()
+        )
+
+    def build_model(self) -> dict[str, Any]:
+        return {"name": "lenet", **({"initFrom": {"job": "base"}} if self.begins_with_weights else {})}
 
     def observe(self) -> ObservedJob:
+        spec = self.build_spec()
+        looked_at = observing.find_claims({"spec": spec, "status": self.status.to_wire()})
+        unseen = {WEIGHTS} - looked_at if self.status.run else set()
         job = ObservedJob(
-            object=make_object(self.build_spec(), generation=self.generation, resource_version=str(self.version)),
+            object=make_object(spec, generation=self.generation, resource_version=str(self.version)),
             status=self.status,
             pods=tuple(self.pods.values()),
             service=self.service,
             dataset=make_dataset(),
-            claims=dict(self.claims),
+            earlier=None if self.status.run else self.earlier,
+            claims={name: claim for name, claim in self.claims.items() if name not in unseen},
             report=self._report(),
             lost_nodes=self.lost_nodes,
         )
@@ -194,6 +219,7 @@ class JobWorld:
         older = [pod for pod in self.waited_for() if pod.attempt != attempt]
         assert not older, f"attempt {attempt} began while {older[0].name} was there"
         self.created += 1
+        self._note_mounts(manifest)
         self.pods[name] = ObservedPod(
             name=name,
             uid=f"uid-{self.created}",
@@ -204,6 +230,18 @@ class JobWorld:
             phase="Pending",
             created=self.now,
         )
+
+    def _note_mounts(self, manifest: dict[str, Any]) -> None:
+        """Check that a pod has something to begin with, and nothing that it does without."""
+        volumes = manifest["spec"]["volumes"]
+        mounts = any(each.get("persistentVolumeClaim") == {"claimName": WEIGHTS} for each in volumes)
+        saved = self.status.checkpoint is not None and self.status.checkpoint.latest is not None
+        failures = self.status.failures
+        is_in_doubt = bool(failures) and failures[-1].cause == Cause.STORAGE_FAILED
+        assert mounts or self.checkpoint_step or not self.begins_with_weights, "a pod would begin with nothing"
+        assert not mounts or is_in_doubt or not saved, "a pod waits for what it does without"
+        if mounts:
+            self.mounting.add(manifest["metadata"]["name"])
 
     def check(self) -> None:
         """Check what holds between any two events."""
@@ -222,8 +260,11 @@ class JobWorld:
 
     def run_pods(self) -> None:
         for pod in self.pods.values():
-            if pod.phase == "Pending" and not pod.deleting:
+            if pod.phase == "Pending" and not pod.deleting and self.has_volumes(pod):
                 self.pods[pod.name] = run_pod(pod, started=self.now, scheduled_at=self.now)
+
+    def has_volumes(self, pod: ObservedPod) -> bool:
+        return pod.name not in self.mounting or WEIGHTS in self.claims
 
     def end_deleted(self) -> None:
         gone = [pod.name for pod in self.pods.values() if pod.deleting and pod.node not in self.lost_nodes]
@@ -256,6 +297,22 @@ class JobWorld:
     def set_policy(self, policy: dict[str, Any]) -> None:
         self.policy, self.generation, self.version = policy, self.generation + 1, self.version + 1
 
+    def finish_earlier(self, phase: JobPhase = JobPhase.SUCCEEDED) -> None:
+        """Have an earlier job whose weights the job is to begin with."""
+        self.begins_with_weights, self.earlier = True, make_earlier(phase)
+        self.claims[WEIGHTS] = make_claim(WEIGHTS, access_modes=("ReadWriteMany",), labels={})
+
+    def remove_earlier(self) -> None:
+        self.earlier = None
+        self.claims.pop(WEIGHTS, None)
+
+    def _restore_needed(self) -> None:
+        """Bring back what the status, or a pod without a node, asks for."""
+        waiting = [pod for pod in self.pods.values() if pod.phase == "Pending" and pod.name in self.mounting]
+        saved = self.status.checkpoint is not None and self.status.checkpoint.latest is not None
+        if self.begins_with_weights and (waiting or not saved):
+            self.finish_earlier()
+
     def begin(self) -> None:
         """Go on without faults until the job trains."""
         for _ in range(6):
@@ -266,6 +323,7 @@ class JobWorld:
         """Let everything go its way without faults, until nothing changes; return the phase in which the job rests."""
         self.lost_nodes = frozenset()
         for _ in range(60):
+            self._restore_needed()
             self.run_pods()
             self.end_deleted()
             if self.status.phase is JobPhase.TRAINING:

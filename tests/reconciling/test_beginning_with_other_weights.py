@@ -9,8 +9,8 @@ from reconciling.job_states import (
     accept,
     end_pod,
     make_claim,
+    make_earlier,
     make_failure,
-    make_object,
     make_pod,
     make_report,
     make_spec,
@@ -22,26 +22,12 @@ from reconciling.job_states import (
 
 from oarlock_api import contract
 from oarlock_api.contract import Cause
-from oarlock_api.v1alpha1.status import Checkpoints, CheckpointStatus, JobPhase, TrainingJobStatus
+from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator.reconcile.observed import ObservedClaim, ObservedEarlierJob, ObservedJob
 from oarlock_operator.reconcile.plans import Plan
 
-SAVED = Checkpoints(
-    claim="weights",
-    latest=CheckpointStatus(step=4, epoch=1, path="checkpoints/step-000000004", bytes=9, time="2026-11-22T06:00:00Z"),
-)
 WEIGHTS = make_claim("weights", labels={})
 CLAIMS = {"weights": WEIGHTS}
-
-
-def make_earlier(
-    phase: JobPhase = JobPhase.SUCCEEDED, *, checkpoint: Checkpoints | None = SAVED, deleting: bool = False
-) -> ObservedEarlierJob:
-    run = {"checkpoints": {"claim": "weights"}}
-    return ObservedEarlierJob(
-        object=make_object(name="base", uid="base-uid", deleting=deleting),
-        status=TrainingJobStatus(phase=phase, run=run, checkpoint=checkpoint),
-    )
 
 
 def spec(claim: str | None = None, *, nodes: int = 1, **model: Any) -> dict[str, Any]:
@@ -55,7 +41,7 @@ def spec(claim: str | None = None, *, nodes: int = 1, **model: Any) -> dict[str,
         (None, "InitJobMissing", "there is no TrainingJob base in this namespace. Apply it"),
         (make_earlier(JobPhase.TRAINING), "InitJobUnfinished", "TrainingJob base, whose weights it begins with, is Tr"),
         (make_earlier(deleting=True), "InitJobTerminating", "is being deleted. Apply it again once it is gone"),
-        (make_earlier(checkpoint=None), "InitJobWithoutCheckpoint", "has finished and left no checkpoint"),
+        (make_earlier(saved=False), "InitJobWithoutCheckpoint", "has finished and left no checkpoint"),
     ],
 )
 def test_a_job_waits_for_the_one_whose_weights_it_begins_with(

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from reconciling.job_states import JOB_UID, make_claim, make_report, make_spec, plan, status_of, train
-from reconciling.test_beginning_with_other_weights import CLAIMS, WEIGHTS, make_earlier, spec
+from reconciling.job_states import JOB_UID, make_claim, make_earlier, make_report, make_spec, plan, status_of, train
+from reconciling.test_beginning_with_other_weights import CLAIMS, WEIGHTS, spec
 
 from oarlock_api.v1alpha1.status import Condition, JobPhase, TrainingJobStatus
 from oarlock_operator import names

@@ -20,12 +20,24 @@ class AnyHistory(RuleBasedStateMachine):
         super().__init__()
         self.world = JobWorld()
 
-    @initialize(survives=st.sampled_from([1, 2, 1000]), is_training=st.booleans())
-    def a_job_is_applied(self, survives: int, *, is_training: bool) -> None:
+    @initialize(
+        survives=st.sampled_from([1, 2, 1000]),
+        begins_with_weights=st.booleans(),
+        is_training=st.booleans(),
+        has_checkpoint=st.booleans(),
+    )
+    def a_job_is_applied(
+        self, survives: int, *, begins_with_weights: bool, is_training: bool, has_checkpoint: bool
+    ) -> None:
+        if begins_with_weights:
+            self.world.finish_earlier()
         with contextlib.suppress(OperatorKilledError):
             self.world.reconcile(self.world.observe(), survives=survives)
         if is_training:
             self.world.begin()
+        if is_training and has_checkpoint:
+            self.world.checkpoint_step = 40
+            self.world.reconcile(self.world.observe())
 
     @rule(survives=st.sampled_from([1, 2, 3, 4, 1000, 1000]))
     def an_operator_looks(self, survives: int) -> None:
@@ -70,6 +82,14 @@ class AnyHistory(RuleBasedStateMachine):
     @rule()
     def all_nodes_are_back(self) -> None:
         self.world.lost_nodes = frozenset()
+
+    @precondition(lambda self: self.world.begins_with_weights)
+    @rule(there=st.sampled_from([None, JobPhase.TRAINING, JobPhase.SUCCEEDED]))
+    def the_earlier_job_comes_and_goes_with_its_claim(self, there: JobPhase | None) -> None:
+        if there:
+            self.world.finish_earlier(there)
+        else:
+            self.world.remove_earlier()
 
     @rule(suspend=st.booleans())
     def the_user_suspends_or_resumes(self, *, suspend: bool) -> None:
