@@ -194,6 +194,13 @@ def test_a_group_is_refused_when_it_does_nothing_or_leaves_nothing(group: dict[s
         freeze_parameters(small_model(), groups_of({"match": "0.*", "freeze": True}, group))
 
 
+def test_a_model_that_freezes_itself_is_not_blamed_on_the_recipe() -> None:
+    with pytest.raises(ConfigError, match="all 7 parameters of the model are frozen by itself"):
+        freeze_parameters(small_model().requires_grad_(requires_grad=False), [])
+    with pytest.raises(ConfigError, match="the model has no parameters"):
+        freeze_parameters(nn.ReLU(), [])
+
+
 def test_muon_is_refused_when_no_hidden_matrix_is_left() -> None:
     with pytest.raises(ConfigError, match="no hidden layer"):
         build_optimizer(optimizer_of("muon"), nn.Linear(2, 2), device_type="cpu")

@@ -27,12 +27,19 @@ def freeze_parameters(model: nn.Module, groups: Sequence[ParameterGroup]) -> Non
     Raises:
         ConfigError: if a group matches no parameter, or nothing is left to train.
     """
+    own = [parameter.requires_grad for parameter in model.parameters()]
+    if not any(own):
+        finding = (
+            f"all {len(own):,} parameters of the model are frozen by itself" if own else "the model has no parameters"
+        )
+        raise ConfigError(f"{finding}: there is nothing to train", remedy="let requires_grad of some be True")
     for index, parameters in enumerate(_assign(model, groups)[1:]):
         if groups[index].freeze:
             for parameter in parameters:
                 parameter.requires_grad = False
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ConfigError("recipe.paramGroups freezes every parameter", remedy="leave something to train")
+        rest = "" if all(own) else " that the model itself does not"
+        raise ConfigError(f"recipe.paramGroups freezes every parameter{rest}", remedy="leave something to train")
 
 
 def freeze_statistics(model: nn.Module) -> None:
