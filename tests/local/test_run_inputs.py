@@ -71,6 +71,11 @@ def test_files_beside_a_kustomization_become_a_config_map_before_the_job_that_ne
     assert (first.kind, first.name, second.name) == ("ConfigMap", "my-code", "j")
     assert first.body["data"] == {"train.py": "print('héllo')\n", "again.py": "print('héllo')\n"}
 
+    stripped = {key: value for key, value in kustomization.items() if key not in {"apiVersion", "kind"}}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(stripped))
+    again, _ = read_inputs([tmp_path], runs=RunsFolder(root=tmp_path / "runs"))
+    assert again.body == first.body, "to Kustomize, the name of the file says what it is"
+
     kustomization |= {"namePrefix": "x-", "generatorOptions": {}}
     with pytest.raises(ManifestsError) as caught:
         read_folder()

@@ -12,6 +12,7 @@ from oarlock_api.findings import Finding
 
 CONFIG_MAP, KUSTOMIZATION = "ConfigMap", "Kustomization"
 _KUSTOMIZE_VERSION = "kustomize.config.k8s.io/v1beta1"
+_KUSTOMIZE_FILES = frozenset({"kustomization.yaml", "kustomization.yml"})
 _READ = frozenset({"apiVersion", "kind", "metadata", "resources", "configMapGenerator", "generatorOptions"})
 _GENERATOR = frozenset({"name", "namespace", "files", "options"})
 _MAX_BYTES = 1024 * 1024
@@ -28,9 +29,12 @@ class WrongFilesError(Exception):
         self.findings = findings
 
 
-def is_of_files(value: Any) -> bool:
-    """Say whether a document is read here."""
-    return isinstance(value, Mapping) and value.get("kind") in (CONFIG_MAP, KUSTOMIZATION)
+def is_of_files(value: Any, file: Path) -> bool:
+    """Say whether a document is read here: Kustomize knows its own by the name of the file, and what it is then needs no word."""
+    if not isinstance(value, Mapping):
+        return False
+    kinds = (CONFIG_MAP, KUSTOMIZATION, *((None,) if file.name in _KUSTOMIZE_FILES else ()))
+    return value.get("kind") in kinds
 
 
 def read_config_maps(value: Mapping[str, Any], *, folder: Path) -> list[Object]:
@@ -39,7 +43,7 @@ def read_config_maps(value: Mapping[str, Any], *, folder: Path) -> list[Object]:
     Raises:
         WrongFilesError: with everything that is wrong.
     """
-    if value["kind"] == CONFIG_MAP:
+    if value.get("kind") == CONFIG_MAP:
         findings = tuple(_find_in_config_map(value))
         if findings:
             raise WrongFilesError(*findings)
@@ -92,7 +96,7 @@ def _find_in_config_map(value: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _find_in_kustomization(value: Mapping[str, Any]) -> Iterator[Finding]:
-    if value.get("apiVersion") != _KUSTOMIZE_VERSION:
+    if value.get("apiVersion") not in (None, _KUSTOMIZE_VERSION):
         yield Finding(path="apiVersion", rule=f"must be {_KUSTOMIZE_VERSION}", found=repr(value.get("apiVersion")))
     for key in sorted(value.keys() - _READ):
         yield Finding(path=key, rule="is not read on one machine", remedy="leave it to an overlay of its own")
