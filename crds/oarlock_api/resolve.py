@@ -8,7 +8,7 @@ from typing import Any
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
-from oarlock_api.model_misfits import default_loss, find_model_misfits
+from oarlock_api.job_fit import find_misfits, settle_loss
 from oarlock_api.model_rules import EarlierJob, find_bad_match, find_unshared_weights, place_first_weights
 from oarlock_api.run import (
     DEFAULT_POD_USER,
@@ -21,7 +21,7 @@ from oarlock_api.run import (
     content_hash,
 )
 from oarlock_api.settling import settle_recipe
-from oarlock_api.tasks import TASKS, find_task_misfits, resolve_loss
+from oarlock_api.tasks import TASKS
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import Loss, Recipe
 from oarlock_api.v1alpha1.status import DatasetStatus
@@ -213,14 +213,14 @@ def _resolve_recipe(spec: TrainingJobSpec, dataset: RunDataset, workers: RunWork
     world_size = workers.nodes * workers.processes_per_node
     share = math.ceil(batch_size / world_size)
     whole_run = {} if recipe.max_steps else {"epochs": recipe.epochs or DEFAULT_EPOCHS}
-    return recipe.model_copy(
+    settled = recipe.model_copy(
         update={
             **whole_run,
             "batch_size": batch_size,
             "micro_batch_size": min(recipe.micro_batch_size or share, share),
-            "loss": resolve_loss(recipe.loss, dataset.task, preferred=default_loss(spec.model)),
         }
     )
+    return settle_loss(spec, settled, dataset.task)
 
 
 def _describe_dataset(dataset: ReadyDataset) -> RunDataset:
@@ -286,14 +286,8 @@ def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[F
 def _find_recipe_misfits(
     spec: TrainingJobSpec, recipe: Recipe, dataset: RunDataset, workers: RunWorkers
 ) -> Iterator[Finding]:
-    yield from find_model_misfits(spec.model or Model(), recipe, dataset)
+    yield from find_misfits(spec, recipe, dataset)
     yield from _find_batch_misfits(recipe, dataset, workers)
-    named = {
-        "spec.checkpoints.keepBest.metric": spec.checkpoints.keep_best,
-        "spec.recipe.earlyStop.metric": recipe.early_stop,
-    }
-    ranked_by = {path: str(given.metric) for path, given in named.items() if given}
-    yield from find_task_misfits(recipe, ranked_by=ranked_by, dataset=dataset)
 
 
 def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Iterator[Finding]:

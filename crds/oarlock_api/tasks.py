@@ -106,7 +106,7 @@ def _list_measured(facts: TaskFacts, loss: Loss, dataset: RunDataset) -> tuple[s
 def _describe_classes(metric: str, loss: Loss, dataset: RunDataset) -> str:
     if metric != RankableMetric("validation/topFiveAccuracy"):
         return ""
-    return f" with {dataset.class_count} classes and the loss {loss.name}"
+    return " with the loss contrastive" if loss.name is LossName.CONTRASTIVE else f" with {dataset.class_count} classes"
 
 
 def _find_augment_misfits(augment: Augment, facts: TaskFacts, dataset: RunDataset) -> Iterator[Finding]:

@@ -67,6 +67,35 @@ def test_the_job_waits_and_says_for_what_when_its_dataset_is_not_ready(
     assert not planned.create
 
 
+@pytest.mark.parametrize("phase", [DatasetPhase.PENDING, DatasetPhase.IMPORTING, DatasetPhase.FAILED])
+def test_a_job_that_no_data_of_its_task_can_fit_is_refused_when_the_data_is_on_its_way(phase: DatasetPhase) -> None:
+    spec = make_spec(model={"name": "unet"}, recipe={"loss": {"name": "dice"}, "augment": {"crop": 5000}})
+
+    planned = plan(observe(spec=spec, dataset=make_dataset(phase)))
+    status = status_of(planned)
+
+    assert (status.phase, status.reason) == (JobPhase.INVALID, "InvalidSpec")
+    assert "spec.model.name must be a model for imageClassification" in status.message
+    assert "spec.recipe.loss.name must be a loss for imageClassification, got dice" in status.message
+    assert "crop" not in status.message  # that is a question of the images
+    assert not planned.create
+
+
+@pytest.mark.parametrize("dataset", [make_dataset(DatasetPhase.INVALID), make_dataset(deleting=True), None])
+def test_a_job_is_not_held_against_a_dataset_that_will_be_another(dataset: ObservedDataset | None) -> None:
+    status = status_of(plan(observe(spec=make_spec(model={"name": "unet"}), dataset=dataset)))
+
+    assert status.phase is JobPhase.WAITING_FOR_DATA
+
+
+def test_a_job_goes_on_when_the_dataset_that_it_did_not_fit_was_corrected() -> None:
+    refused = plan(observe(spec=make_spec(model={"name": "unet"}), dataset=make_dataset(DatasetPhase.PENDING)))
+    corrected = make_dataset(DatasetPhase.PENDING, spec={"task": "segmentation"})
+    again = observe(spec=make_spec(model={"name": "unet"}), status=status_of(refused), dataset=corrected)
+
+    assert status_of(plan(again)).phase is JobPhase.WAITING_FOR_DATA
+
+
 def test_run_is_frozen_and_claim_and_pod_created_when_the_dataset_is_ready() -> None:
     planned = plan_job(observe(), now=NOW, settings=SETTINGS)
     status = status_of(planned)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oarlock.manifests.config_maps import WrongFilesError, is_of_files, read_config_maps
+from oarlock.manifests.fitting import Body, find_misfits, survey
 from oarlock.manifests.overrides import Override, OverrideError, override
 from oarlock.manifests.problems import ManifestsError, Problem
 from oarlock.manifests.yaml_values import Document, parse_documents
@@ -101,7 +102,11 @@ def _list_manifests(folder: Path) -> list[Path]:
 
 
 def read_manifests(
-    paths: Iterable[Path], *, overrides: Sequence[Override] = (), texts: Mapping[Path, str] | None = None
+    paths: Iterable[Path],
+    *,
+    overrides: Sequence[Override] = (),
+    texts: Mapping[Path, str] | None = None,
+    known: Iterable[Body] = (),
 ) -> list[Manifest]:
     """Read and check all manifests in files and folders.
 
@@ -109,6 +114,7 @@ def read_manifests(
         paths: files and folders.
         overrides: values of the command line, put in before anything is checked.
         texts: contents of files that are not saved yet.
+        known: objects that are there already.
 
     Raises:
         ManifestsError: with everything that is wrong, by file and line.
@@ -126,8 +132,9 @@ def read_manifests(
         problems += wrong
     changed, wrong = _override_all(manifests, overrides)
     problems += wrong
-    for manifest in changed:
-        problems += _find_problems(manifest)
+    by_manifest = [(manifest, list(_find_problems(manifest))) for manifest in changed]
+    problems += [problem for _, found in by_manifest for problem in found]
+    problems += _find_misfits([manifest for manifest, found in by_manifest if not found], known)
     problems += _find_doubles(changed)
     if problems:
         raise ManifestsError(problems)
@@ -151,7 +158,7 @@ def _read_text(file: Path, text: str) -> tuple[list[Manifest], list[Problem]]:
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     for document in documents:
-        if not document.findings and is_of_files(document.value, file):
+        if not document.findings and is_of_files(document.value):
             read, wrong = _read_files(file, document)
             manifests += read
             problems += wrong
@@ -308,6 +315,14 @@ def _check_spec(manifest: Manifest) -> Sequence[Finding]:
         case "TrainingJob":
             return validate_training_job(spec, name=manifest.name).findings
     return ()
+
+
+def _find_misfits(valid: Sequence[Manifest], known: Iterable[Body]) -> Iterator[Problem]:
+    surroundings = survey((manifest.body for manifest in valid), known)
+    for manifest in valid:
+        if manifest.kind == "TrainingJob":
+            for finding in find_misfits(manifest.body, surroundings):
+                yield Problem(place=manifest.place_of(finding.path), finding=finding)
 
 
 def _find_doubles(manifests: Sequence[Manifest]) -> Iterator[Problem]:

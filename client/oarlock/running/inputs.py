@@ -56,15 +56,16 @@ def read_inputs(
     texts = {draft.file: draft.text for draft in drafts.values()}
     given = build_claims(claims)
     named = {(claim.kind, claim.name) for claim in given}
+    there = list_known(runs)
+    # A job that begins anew is asked like a new one.
+    kept = [item for item in there if not (fresh and item["kind"] == "TrainingJob")]
     outdone = [change for text in texts.values() for change in give_way(_list_names(text), overrides)]
-    read = read_manifests(files, overrides=[*outdone, *overrides], texts=texts)
+    read = read_manifests(files, overrides=[*outdone, *overrides], texts=texts, known=kept)
     for draft in drafts.values() if save else ():
         _save(draft, runs, tell)
     # What the command line says of a claim takes the place of what a manifest says of it.
     manifests = settle_claims([*given, *(each for each in read if (each.kind, each.name) not in named)])
-    known = {
-        (item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in list_known(runs)
-    }
+    known = {(item["kind"], item["metadata"].get("namespace", ""), item["metadata"]["name"]) for item in there}
     problems = list(find_missing(manifests, known))
     if problems:
         raise ManifestsError(problems)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from oarlock_api.findings import Finding, InvalidError, describe_findings
+from oarlock_api.job_fit import find_early_misfits
 from oarlock_api.resolve import Defaults, ReadyDataset, resolve
 from oarlock_api.run import Run
 from oarlock_api.v1alpha1.dataset import Task
@@ -21,6 +22,9 @@ from oarlock_operator.reconcile.observed import ObservedDataset
 from oarlock_operator.reconcile.permitted import find_refused_parts
 from oarlock_operator.reconcile.steps import JobStep
 
+_COMING = frozenset({DatasetPhase.PENDING, DatasetPhase.IMPORTING, DatasetPhase.FAILED})
+"""Phases of Datasets whose spec was found good, and whose data is not there yet."""
+
 
 def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     """Freeze the run of a job that can start.
@@ -35,8 +39,7 @@ def accept(job: JobView) -> tuple[JobView, JobStep | None]:
     if job.policy.suspend:
         return job, _hold_unstarted(job)
     dataset = job.observed.dataset if job.spec.dataset else None
-    wait = _wait_for_data(job.spec.dataset.name, dataset) if job.spec.dataset else None
-    if wait := wait or wait_for_earlier_job(job):
+    if wait := _await_data(job.spec, dataset) or wait_for_earlier_job(job):
         return job, wait
     try:
         run = _freeze(job, job.spec, dataset)
@@ -67,6 +70,20 @@ def _hold_unstarted(job: JobView) -> JobStep:
         # There are none, unless the status was lost.
         delete=tuple(pod for pod in (*job.all_pods, *job.checks) if not pod.deleting),
     )
+
+
+def _await_data(spec: TrainingJobSpec, dataset: ObservedDataset | None) -> JobStep | None:
+    """Wait for the data, unless its task alone rules out the job: of data that is there, more can be said at once."""
+    if spec.dataset is None:
+        return None
+    if dataset is not None and not dataset.object.deleting and dataset.status.phase in _COMING:
+        try:
+            misfits = tuple(find_early_misfits(spec, dataset=dataset.object.name, task=_read_task(dataset)))
+        except InvalidError as error:
+            misfits = error.findings
+        if misfits:
+            return refuse(misfits)
+    return _wait_for_data(spec.dataset.name, dataset)
 
 
 def _wait_for_data(name: str, dataset: ObservedDataset | None) -> JobStep | None:
