@@ -158,7 +158,7 @@ def _read_text(file: Path, text: str) -> tuple[list[Manifest], list[Problem]]:
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     for document in documents:
-        if not document.findings and is_of_files(document.value):
+        if not document.findings and is_of_files(document.value, file):
             read, wrong = _read_files(file, document)
             manifests += read
             problems += wrong
