@@ -17,6 +17,8 @@ from oarlock_trainer.errors import ConfigError
 
 _AUXILIARY_WEIGHT = 0.3
 """Of the heads that GoogLeNet, for one, has while training (Szegedy et al. 2014)."""
+_LEAST_DOUBT = 2.0**-24
+"""The least that 1 - p is in float32 when it is not 0."""
 
 
 class ClassLoss:
@@ -70,8 +72,13 @@ def _binary_cross_entropy(outputs: Tensor, targets: Tensor, _weights: Tensor | N
 def _focal(outputs: Tensor, targets: Tensor, weights: Tensor | None, loss: Loss) -> Tensor:
     """Cross-entropy times (1 - p) to the power of gamma (Lin et al. 2017)."""
     logs = outputs.log_softmax(dim=1)
-    losses = -spread(targets, outputs.shape[1]) * (1 - logs.exp()) ** loss.focal_gamma * logs
+    losses = -spread(targets, outputs.shape[1]) * doubt(logs) ** loss.focal_gamma * logs
     return (losses if weights is None else losses * weights).sum()
+
+
+def doubt(logs: Tensor) -> Tensor:
+    """Return 1 - p of the logarithms of probabilities, never quite 0: a power of less than 1 has no finite slope there."""
+    return (1 - logs.exp()).clamp(min=_LEAST_DOUBT)
 
 
 def spread(targets: Tensor, classes: int) -> Tensor:

@@ -11,7 +11,7 @@ from oarlock_api.v1alpha1.recipe import Loss, LossName
 from oarlock_trainer.augmentation import crop_centre, move_masks
 from oarlock_trainer.datasets import StoredDataset
 from oarlock_trainer.datasets.columns import IGNORED_PIXEL
-from oarlock_trainer.losses import weigh_classes
+from oarlock_trainer.losses import doubt, weigh_classes
 from oarlock_trainer.tasks.classes import (
     as_matrix,
     count_confusion,
@@ -126,7 +126,7 @@ def flatten_pixels(maps: Tensor) -> Tensor:
 def _focal_losses(rows: Tensor, classes: Tensor, weights: Tensor | None, gamma: float) -> Tensor:
     known = classes != IGNORED_PIXEL
     logs = rows.log_softmax(dim=1).gather(1, torch.where(known, classes, 0)[:, None])[:, 0]
-    losses = -((1 - logs.exp()) ** gamma) * logs * known
+    losses = -(doubt(logs) ** gamma) * logs * known
     return losses if weights is None else losses * weights[torch.where(known, classes, 0)]
 
 
