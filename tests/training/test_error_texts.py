@@ -92,6 +92,11 @@ TEXTS = [
         Cause.OUT_OF_MEMORY,
         "/dev/shm",
     ),
+    (
+        "Expected more than 1 value per channel when training, got input size torch.Size([1, 512, 1, 1])",
+        Cause.CONFIG_INVALID,
+        "recipe.microBatchSize",
+    ),
 ]
 
 

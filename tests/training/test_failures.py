@@ -52,6 +52,15 @@ def test_a_real_failed_allocation_is_out_of_memory() -> None:
     assert classify_failure(raised.value, rank=0).cause == Cause.OUT_OF_MEMORY
 
 
+def test_a_real_batch_norm_that_gets_a_single_sample_says_what_to_set() -> None:
+    with pytest.raises(ValueError, match="more than 1 value") as error:
+        torch.nn.BatchNorm1d(2)(torch.ones(1, 2))
+    failure = classify_failure(error.value, rank=0)
+
+    assert failure.cause is Cause.CONFIG_INVALID
+    assert "raise recipe.microBatchSize" in failure.remedy
+
+
 def test_the_end_of_the_traceback_is_kept() -> None:
     def deep(levels: int) -> None:
         if levels == 0:

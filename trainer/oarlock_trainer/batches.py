@@ -94,13 +94,25 @@ def open_samples(
     return StreamedSamples(split, device, readers=readers)
 
 
-def count_parts(batch_size: int, processes: int, *, rows: int) -> int:
+def count_parts(batch_size: int, processes: int, *, rows: int, least: int = 1) -> int:
     """Return the micro-batches of a step, the same on all ranks, if a process holds at most `rows` rows at once.
 
-    None is empty on any rank: one sample at once, and shares that differ, make two samples once.
+    None has fewer than `least` rows on any rank, unless a whole share has: one sample at once, and shares that differ, make two
+    samples once.
     """
     smallest_share, largest_share = batch_size // processes, -(-batch_size // processes)
-    return max(1, min(smallest_share, -(-largest_share // rows)))
+    return max(1, min(smallest_share // least, -(-largest_share // rows)))
+
+
+def list_row_counts(batch_size: int, processes: int, *, limit: int, least: int) -> list[int]:
+    """Return how many rows a process may hold at once, ascending: what equal parts of its share come to, up to `limit` rows.
+
+    No part has fewer than `least` rows, even if all are larger than `limit` then. To ask `count_parts` for one of these counts
+    gives parts of which the largest has just as many.
+    """
+    largest_share = -(-batch_size // processes)
+    parts = {count_parts(batch_size, processes, rows=rows, least=least) for rows in range(1, limit + 1)}
+    return sorted({-(-largest_share // number) for number in parts})
 
 
 class Batches:

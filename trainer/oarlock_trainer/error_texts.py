@@ -38,6 +38,10 @@ _PORT_REMEDY = (
 _MISSING_REMEDY = (
     "see the other pods of this job: one of them does not run, has ended, or is cut off by a NetworkPolicy"
 )
+_NORM_REMEDY = (
+    "a batch norm cannot be trained on one sample alone: raise recipe.microBatchSize or batchSize, or take fewer processes, so"
+    " that each holds two samples at once; a program of its own lets its DataLoader drop the last batch (drop_last)"
+)
 
 _TABLE: tuple[tuple[str, Cause, str], ...] = (
     # torchrun's store, by which the nodes meet.
@@ -69,6 +73,8 @@ _TABLE: tuple[tuple[str, Cause, str], ...] = (
     (r".*watchdog got stuck for \d+ seconds without making progress.*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
     (r"(?:NCCL error in: |ncclInternalError: ).*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
     (r".*gloo.*(?:Connection (?:closed|reset)|Timed out|timeout|Broken pipe).*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
+    # Batches that are too small.
+    (r"Expected more than 1 value per channel when training.*", Cause.CONFIG_INVALID, _NORM_REMEDY),
     # Memory.
     (r".*CUDA out of memory.*|.*DefaultCPUAllocator: .*|.*can't allocate memory.*", Cause.OUT_OF_MEMORY,
      "set recipe.microBatchSize lower, or give the workers more memory"),

@@ -43,7 +43,7 @@ def _judge(error: BaseException) -> tuple[Cause, str, str]:
         return error.cause, str(error), error.remedy
     if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         return _judge(_judge_os_error(error))
-    if isinstance(error, RuntimeError) and (meaning := explain_text(str(error))):
+    if isinstance(error, RuntimeError | ValueError) and (meaning := explain_text(str(error))):
         return meaning.cause, f"{type(error).__name__}: {meaning.finding}", meaning.remedy
     cause = _find_cause(error)
     return cause, f"{type(error).__name__}: {error}".splitlines()[0], _REMEDIES[cause]

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from oarlock_api.run import WorkerRun
 from oarlock_api.schedules import RateFactor, build_schedule
-from oarlock_api.v1alpha1.recipe import BatchNormalisation, Parallelism, Recipe, Weights
+from oarlock_api.v1alpha1.recipe import BatchNormalisation, Parallelism, Recipe, Tunable, Weights
 from oarlock_trainer.averaging import WeightAverage
 from oarlock_trainer.batch_norms import synchronize_batch_norms
 from oarlock_trainer.blocks import compile_blocks, recompute_blocks
@@ -25,7 +25,7 @@ from oarlock_trainer.first_agreement import check_agreement, seed_all
 from oarlock_trainer.first_weights import FirstWeights, load_first_weights, wants_first_weights
 from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.models import SampleForm, build_model
-from oarlock_trainer.models.fitting import check_fit
+from oarlock_trainer.models.fitting import check_fit, find_fewest_samples
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
 from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
 from oarlock_trainer.sharding import make_whole, shard_model
@@ -58,6 +58,8 @@ class Learner:
     """Whether the average is what is validated and exported."""
     leader_buffers: LeaderBuffers
     """What is equal on all ranks after a step although no gradient changes it."""
+    fewest_rows: int = 1
+    """Samples that a process must have at once, as far as a search among numbers of rows asks for it."""
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0."""
@@ -112,6 +114,8 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         check_agreement(model, processes)
     groups = recipe.param_groups or ()
     freeze_parameters(model, groups)
+    searches_rows = Tunable.MICRO_BATCH_SIZE in (recipe.tune or ())
+    fewest_rows = find_fewest_samples(model, form) if searches_rows else 1
     compiles, why = choose_compilation(
         recipe.compile, device=device, steps=run.steps, deterministic=recipe.deterministic
     )
@@ -132,6 +136,7 @@ def build_learner(config: TrainerConfig, processes: Processes, *, form: SampleFo
         average=WeightAverage(model, decay=recipe.ema.decay) if recipe.ema else None,
         judges_average=recipe.validation.weights is Weights.EMA,
         leader_buffers=LeaderBuffers(model, processes=processes.count),
+        fewest_rows=fewest_rows,
     )
 
 

@@ -93,8 +93,9 @@ def prepare(
     learner = build_learner(config, processes, form=task.form, outputs=task.outputs)
     data = _open_data(config, processes, dataset, task, on_beat=beat, closing=closing)
     searches_rows = Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ())
-    least = count_parts(config.batch_size, processes.count, rows=1) if searches_rows else data.parts
-    _rehearse(learner, data, task, parts=least, on_beat=partial(record.beat, PodPhase.COMPILING))
+    smallest = count_parts(config.batch_size, processes.count, rows=1, least=learner.fewest_rows)
+    parts = smallest if searches_rows else data.parts
+    _rehearse(learner, data, task, parts=parts, on_beat=partial(record.beat, PodPhase.COMPILING))
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
     state = _begin_state(config, learner)
@@ -258,7 +259,7 @@ def _tune(
     if rate is not None:
         learner = replace(learner, highest_rate=rate)
     if rows is not None:
-        parts = count_parts(config.batch_size, processes.count, rows=int(rows))
+        parts = count_parts(config.batch_size, processes.count, rows=int(rows), least=learner.fewest_rows)
         data = replace(data, rows=min(data.rows, int(rows)), parts=parts)
         # Once more with the size that it will have, in an attempt that resumes as in the first.
         generators = capture_rng(processes.device)

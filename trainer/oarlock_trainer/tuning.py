@@ -15,7 +15,7 @@ import torch.distributed as dist
 from oarlock_api.contract import PodPhase
 from oarlock_api.v1alpha1.recipe import Recipe, Tunable
 from oarlock_trainer.batch_finder import find_fastest, find_largest
-from oarlock_trainer.batches import Batches, count_parts
+from oarlock_trainer.batches import Batches, count_parts, list_row_counts
 from oarlock_trainer.checkpoints import Snapshot
 from oarlock_trainer.choice import Choice
 from oarlock_trainer.devices import compute_in
@@ -104,7 +104,7 @@ class Tuner:
 
     def _search_rate(self, state: TrainingState, rows: int) -> Choice | None:
         held = int(state.counters.get(tuned_counter(Tunable.MICRO_BATCH_SIZE), rows))
-        parts = count_parts(self.batch_size, self.processes.count, rows=held)
+        parts = self._count_parts(held)
         return find_rate(lambda step, rate: self._train_step(step, rate, parts), usual=self.learner.highest_rate)
 
     def _train_step(self, step: int, rate: float, parts: int) -> float | None:
@@ -119,18 +119,20 @@ class Tuner:
         return self._agree(total / batch.weight, dist.ReduceOp.SUM)
 
     def _search_rows(self, limit: int) -> Choice | None:
-        self._pass_rows(1)
+        least = self.learner.fewest_rows
+        choices = list_row_counts(self.batch_size, self.processes.count, limit=limit, least=least)
+        self._pass_part(self._take_part(choices[0]))
         # Now the optimizer has its moments, which take memory as well.
         self.learner.update()
         if self.processes.device.type == "cuda":
-            return find_largest(self._fits, limit=limit)
-        return find_fastest(self._time_rows, limit=limit)
+            return find_largest(self._fits, choices)
+        return find_fastest(self._time_rows, choices)
 
     def _time_rows(self, rows: int) -> float | None:
-        seconds = 0.0
+        part, seconds = self._take_part(rows), 0.0
         for _ in range(_REPEATS):
             began = time.perf_counter()
-            self._pass_rows(rows)
+            self._pass_part(part)
             seconds = time.perf_counter() - began
         return self._agree(seconds, dist.ReduceOp.MAX)
 
@@ -140,7 +142,7 @@ class Tuner:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
         try:
-            self._pass_rows(rows)
+            self._pass_part(self._take_part(rows))
             torch.cuda.synchronize(device)
             is_over = torch.cuda.max_memory_reserved(device) > (1 - _SPARE_SHARE_OF_MEMORY) * total
         except torch.OutOfMemoryError:
@@ -150,11 +152,17 @@ class Tuner:
         answer = self._agree(float(is_over), dist.ReduceOp.MAX)
         return None if answer is None else not answer
 
-    def _pass_rows(self, rows: int) -> None:
-        """Go forward and back with so many rows, on this rank alone: no other waits if the memory does not suffice."""
+    def _count_parts(self, rows: int) -> int:
+        return count_parts(self.batch_size, self.processes.count, rows=rows, least=self.learner.fewest_rows)
+
+    def _take_part(self, rows: int) -> Batch:
+        """Return the largest micro-batch of this rank if a process holds so many rows."""
+        return self.batches.read(0).largest_part(self._count_parts(rows))
+
+    def _pass_part(self, part: Batch) -> None:
+        """Go forward and back with a micro-batch, on this rank alone: no other waits if the memory does not suffice."""
         self.record.beat(PodPhase.TUNING)
-        parts = count_parts(self.batch_size, self.processes.count, rows=rows)
-        self._pass(next(self.batches.read(0).split(parts))[0], hold=True)
+        self._pass(part, hold=True)
 
     def _pass(self, part: Batch, *, hold: bool) -> float:
         """Add the gradients of some rows; return the sum of their losses."""

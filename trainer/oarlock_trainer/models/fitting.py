@@ -40,6 +40,15 @@ def check_fit(network: nn.Module, model: Model, form: SampleForm, *, outputs: in
         )
 
 
+def find_fewest_samples(network: nn.Module, form: SampleForm) -> int:
+    """Return how many samples a model needs at once in training: two if it refuses one, as batch norms of maps of one pixel do."""
+    try:
+        try_forward(network, form, samples=1)
+    except Exception:  # noqa: BLE001  # why it refuses one is nobody's business if it takes two, and is said if it does not
+        return _SAMPLES
+    return 1
+
+
 def describe_model(model: Model) -> str:
     """Return a model's name as the user wrote it."""
     if model.name:

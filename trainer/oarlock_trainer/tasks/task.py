@@ -59,6 +59,11 @@ class Batch:
         for part in range(parts):
             yield self._cut(slice(part * count // parts, (part + 1) * count // parts)), part == parts - 1
 
+    def largest_part(self, parts: int) -> "Batch":
+        """Return the last of so many micro-batches, to which no other comes up in rows."""
+        count = len(self.rows)
+        return self._cut(slice((parts - 1) * count // parts, count))
+
     def _cut(self, part: slice) -> "Batch":
         return Batch(
             rows=self.rows.cut(part),
