@@ -9,6 +9,7 @@ import sys
 import traceback
 
 from oarlock_api.contract import EXIT_CODES, EXIT_SUCCESS, Cause, Outcome, PodPhase
+from oarlock_trainer.quick_imports import without_collections
 from oarlock_trainer.rank_record import RankRecord
 
 
@@ -17,8 +18,9 @@ def main() -> int:
     record = RankRecord.from_environment()
     try:
         # torch takes two seconds to import; the record shows signs of life before that.
-        from oarlock_trainer.config import read_config
-        from oarlock_trainer.preparation import check_model
+        with without_collections():
+            from oarlock_trainer.config import read_config
+            from oarlock_trainer.preparation import check_model
 
         record.beat(PodPhase.LOADING)
         check_model(read_config(os.environ, cpus=os.cpu_count() or 1))
