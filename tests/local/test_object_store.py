@@ -1,5 +1,6 @@
 """Objects on disk: atomic under SIGKILL, owned by one process, versions that never repeat."""
 
+import fcntl
 import json
 import os
 import signal
@@ -68,6 +69,28 @@ def test_second_owner_is_refused_with_the_first_ones_pid_when_the_store_is_in_us
     store.close()
     assert find_owner(tmp_path) is None
     ObjectStore(tmp_path).close()
+
+
+def test_owner_is_named_though_it_has_not_said_so_when_the_other_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that begin at the same moment, one has the lock, and the file still names the process of an earlier day."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lock = tmp_path / "lock"
+    lock.write_text(str(ended.pid))
+    monkeypatch.setattr(time, "sleep", lambda _: lock.write_text(str(os.getpid())))
+    with lock.open() as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        with pytest.raises(StoreInUseError, match=f"in use by process {os.getpid()}"):
+            ObjectStore(tmp_path)
+
+
+def test_store_is_taken_when_another_only_looked_who_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_SH)
+        monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(first, fcntl.LOCK_UN))
+        ObjectStore(tmp_path).close()
 
 
 def test_versions_never_repeat_when_the_newest_object_was_removed(tmp_path: Path) -> None:

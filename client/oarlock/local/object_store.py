@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,13 +21,15 @@ Object = dict[str, Any]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 _NO_NAMESPACE = "_"
+_NAMELESS_SECONDS, _LOOK_SECONDS = 2.0, 0.02
+"""How long a lock may be nobody's: of one that has it and has not yet said so, or that only looks who has it."""
 
 
 class StoreInUseError(Exception):
     """Another process owns the store."""
 
     def __init__(self, folder: Path, pid: str) -> None:
-        super().__init__(f"{folder} is in use by process {pid or 'of another user'}")
+        super().__init__(f"{folder} is in use by {f'process {pid}' if pid else 'another process'}")
         self.pid = pid
 
 
@@ -118,17 +121,40 @@ def read_objects(folder: Path) -> Iterator[Object]:
 def _take_lock(folder: Path) -> IO[str]:
     """Lock the store for as long as this process lives, and say who owns it."""
     lock = (folder / "lock").open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().strip()
-        lock.close()
-        raise StoreInUseError(folder, owner) from None
+    last_look = time.monotonic() + _NAMELESS_SECONDS
+    while not _is_locked_now(lock):
+        owner, is_last = _read_live_owner(lock), time.monotonic() > last_look
+        if owner or is_last:
+            lock.close()
+            raise StoreInUseError(folder, owner)
+        time.sleep(_LOOK_SECONDS)
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def _is_locked_now(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_live_owner(lock: IO[str]) -> str:
+    """Return the process that says it has the lock; empty if that is the one before it, or none."""
+    lock.seek(0)
+    owner = lock.read().strip()
+    if not owner.isdigit():
+        return ""
+    try:
+        os.kill(int(owner), 0)
+    except (ProcessLookupError, OverflowError):
+        return ""
+    except PermissionError:
+        pass  # it lives, and is another user's
+    return owner
 
 
 def find_owner(folder: Path) -> int | None:
