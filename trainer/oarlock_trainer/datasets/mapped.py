@@ -92,23 +92,23 @@ class MappedShard:
             _advise(start, length, _WILL_NEED)
 
     def await_pages(self, rows: NDArray[np.int64], *, announced: bool) -> bool:
-        """Wait until large rows are in memory; return whether others are worth announcing, if these were not announced.
+        """Wait until large rows are in memory; return whether they were not. The rest of them is announced then.
 
         Raises:
             DataCorruptError, DataMissingError: if the file is no longer as it was written.
             StorageError: if it cannot be read.
         """
-        pages = self._list_large(rows)
+        pages, waited = self._list_large(rows), False
         for number, (start, length) in enumerate(pages):
             began = time.perf_counter()
             trouble = ctypes.get_errno() if _advise(start, length, _POPULATE_READ) else 0
             if trouble in _LOST:
                 self._explain_lost_page()
-            if not announced and (trouble or time.perf_counter() - began > _WAITED_SECONDS):
-                announced = True
-                for later in pages[number + 1 :]:
+            if not waited and (trouble or time.perf_counter() - began > _WAITED_SECONDS):
+                waited = True
+                for later in () if announced else pages[number + 1 :]:
                     _advise(*later, _WILL_NEED)
-        return announced
+        return waited
 
     def copy(self, rows: NDArray[np.int64], rooms: list[NDArray[Any]]) -> None:
         """Copy `rows` [N], which are in range, of each column into its room [N]."""

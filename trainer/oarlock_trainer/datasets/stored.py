@@ -53,6 +53,8 @@ class StoredSplit:
         self._begins = self._ends - [shard.samples for shard in shards]
         self._mapped: list[MappedShard | None] = [None] * len(shards)
         self._locks = [threading.Lock() for _ in shards]
+        self._is_on_disk = False
+        """Whether the last rows were not in memory, so that the next may be announced at once: of no consequence for what is read."""
 
     def __len__(self) -> int:
         return int(self._ends[-1]) if len(self._ends) else 0
@@ -111,25 +113,32 @@ class StoredSplit:
     def _read(self, rows: NDArray[np.int64], places: NDArray[np.intp], found: list[NDArray[Any]]) -> None:
         """Copy the rows that belong at `places` there, shard by shard."""
         pieces = self._divide(rows, places)
-        announced = len(rows) * self._columns.row_bytes > _MOST_ANNOUNCED_BYTES
+        may_announce = len(rows) * self._columns.row_bytes <= _MOST_ANNOUNCED_BYTES
+        announced = self._is_on_disk and may_announce and self._announce(pieces)
+        waited = False
         for number, piece in enumerate(pieces):
             mapped = self._shard(piece.shard)
-            if mapped.await_pages(piece.rows, announced=announced) and not announced:
-                announced = True
-                self._announce(pieces[number + 1 :])
-            if (together := piece.together) is not None:
-                mapped.copy(piece.rows, [room[together] for room in found])
-                continue
-            copies = [mover.make_room(len(piece.rows)) for mover in self._movers]
-            mapped.copy(piece.rows, copies)
-            for room, copied in zip(found, copies, strict=True):
-                room[piece.places] = copied
+            waited |= mapped.await_pages(piece.rows, announced=announced)
+            if waited and may_announce and not announced:
+                announced = self._announce(pieces[number + 1 :])
+            self._copy(piece, mapped, found)
+        self._is_on_disk = waited
 
-    def _announce(self, pieces: list[_Piece]) -> None:
+    def _copy(self, piece: _Piece, mapped: MappedShard, found: list[NDArray[Any]]) -> None:
+        if (together := piece.together) is not None:
+            mapped.copy(piece.rows, [room[together] for room in found])
+            return
+        copies = [mover.make_room(len(piece.rows)) for mover in self._movers]
+        mapped.copy(piece.rows, copies)
+        for room, copied in zip(found, copies, strict=True):
+            room[piece.places] = copied
+
+    def _announce(self, pieces: list[_Piece]) -> bool:
         for piece in pieces:
             # A shard that is not mapped yet is read as a whole, for its checksum.
             if (mapped := self._mapped[piece.shard]) is not None:
                 mapped.announce(piece.rows)
+        return True
 
     def _divide(self, rows: NDArray[np.int64], places: NDArray[np.intp]) -> list[_Piece]:
         """Divide the rows at `places`, which ascend within each shard, by shard."""
