@@ -2,13 +2,14 @@
 
 import multiprocessing
 import os
-import socket
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+
+from control_plane.ports import pick_free_ports
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # An optimizer imports torch._dynamo, and the first gather pyarrow.compute: half a second that every fork would pay again.
@@ -26,7 +27,7 @@ def run_ranks(processes: int, act: Callable[..., Any], *arguments: Any) -> list[
 
     `act` is a function of an importable module. The first rank that raises makes this raise.
     """
-    port = _find_port()
+    [port] = pick_free_ports(1)
     ranks = []
     for rank in range(processes):
         receiver, sender = _CONTEXT.Pipe(duplex=False)
@@ -80,9 +81,3 @@ def _run_rank(
         sender.send(RankFailedError(traceback.format_exc()))
     sender.close()
     os._exit(0)
-
-
-def _find_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
