@@ -211,3 +211,12 @@ def is_better(name: str, candidate: float, incumbent: float) -> bool:
     if METRICS_BY_NAME[name].direction is Direction.MIN:
         return candidate < incumbent
     return candidate > incumbent
+
+
+def is_as_good(name: str, candidate: float, incumbent: float) -> bool:
+    """Say whether `candidate` is at least as good as `incumbent`: of two checkpoints that are, the later has learned more.
+
+    Raises:
+        KeyError: if the table has no such metric.
+    """
+    return not is_better(name, incumbent, candidate)

@@ -64,7 +64,7 @@ def test_the_best_follows_the_direction_of_the_metric() -> None:
     best, least = find_best(found, metric_name=ACCURACY), find_best(found, metric_name=LOSS)
     assert best is not None
     assert least is not None
-    assert (best.step, least.step) == (2, 3)
+    assert (best.step, least.step) == (4, 3)
 
 
 def test_the_latest_and_the_best_are_on_the_volume_when_training_goes_on(tmp_path: Path) -> None:

@@ -105,3 +105,33 @@ def test_averages_are_shared_out_among_the_ranks_that_write_a_checkpoint() -> No
 
 def make_state(model: nn.Module, average: WeightAverage) -> TrainingState:
     return TrainingState(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=average)
+
+
+class Rescaled(nn.Module):
+    """Puts another tensor in a buffer's place, as a running estimate written by hand often does."""
+
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.register_buffer("scale", torch.ones(1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.scale = 0.5 * self.scale + 0.5 * inputs.abs().mean().detach()
+        outputs: Tensor = self.layer(inputs / self.scale)
+        return outputs
+
+
+def test_a_buffer_is_that_of_the_model_when_a_module_puts_another_tensor_in_its_place() -> None:
+    model = Rescaled()
+    average = WeightAverage(model, decay=0.9)
+    for _ in range(3):
+        model(torch.full((4, 3), 8.0))
+        average.update()
+    before = float(model.scale)
+
+    with average.swapped_in():
+        assert model.scale.equal(average.values["scale"])
+
+    assert float(average.values["scale"]) == float(model.scale) == before > 1

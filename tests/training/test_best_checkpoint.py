@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from oarlock_trainer.models import SampleForm, build_model
 
 LOSS, ACCURACY = "validation/loss", "validation/accuracy"
 RECIPE = {"validation": {"every": {"steps": 1}}, "optimizer": {"name": "sgd", "learningRate": 0.05}}
-"""The loss falls to the end; the accuracy is perfect after a few steps already, and the first of equals is the best."""
+"""The loss falls to the end."""
+RESTLESS = {"optimizer": {"name": "sgd", "learningRate": 1.0}}
+"""The accuracy is best after two steps, and the same after three with a greater loss; from then on the run diverges."""
 
 
 @pytest.fixture
@@ -51,9 +54,9 @@ def describe_checkpoint(facts: Any) -> tuple[int, float | None]:
 
 
 def rank_steps(run_dir: Path, metric: str) -> list[int]:
-    """Return the validated steps, best first."""
-    values = {line["step"]: line[metric] for line in read_log(run_dir, "validation")}
-    return sorted(values, key=lambda step: values[step] if metric == LOSS else -values[step])
+    """Return the validated steps, best first; of equals that with the least loss."""
+    lines = sorted(read_log(run_dir, "validation"), key=lambda line: line.get(LOSS, math.inf))
+    return [line["step"] for line in (lines if metric == LOSS else sorted(lines, key=lambda line: -line[ACCURACY]))]
 
 
 def flip_byte(checkpoint: Path, name: str = "__0_0.distcp") -> Path:
@@ -70,7 +73,7 @@ def flip_byte(checkpoint: Path, name: str = "__0_0.distcp") -> Path:
 def test_the_best_model_is_that_of_the_undisturbed_run_when_it_was_stopped_before_its_validation(
     folder: Path, version: str, metric: str, processes: int
 ) -> None:
-    run = make_small_run(version, metric=metric)
+    run = make_small_run(version, metric=metric, recipe=RESTLESS if metric == ACCURACY else None)
     whole = train_run(run, folder, processes=processes, name="whole")
     best = rank_steps(folder / "whole", metric)[0]
 
@@ -103,15 +106,15 @@ def test_a_validation_is_logged_once_when_it_was_not_yet_part_of_a_checkpoint(fo
 def test_the_next_best_model_is_exported_with_a_warning_when_the_best_checkpoint_is_damaged(
     folder: Path, version: str
 ) -> None:
-    run = make_small_run(version, metric=ACCURACY, keep=12, checkpointEvery={"steps": 1})
+    run = make_small_run(version, metric=ACCURACY, recipe=RESTLESS, keep=12, checkpointEvery={"steps": 1})
     train_run(run, folder, stop_at=10)
-    best, next_best = rank_steps(folder / "run", ACCURACY)[:2]
+    best, _equal, next_best = rank_steps(folder / "run", ACCURACY)[:3]
     damaged = flip_byte(folder / f"run/checkpoints/step-{best:09d}")
 
     story = train_run(run, folder)
 
     exported, (warning,) = describe_export(folder / "run"), story.facts["warnings"]
-    assert (exported["checkpoint"], exported["step"], exported["metric"]) == ("next best", next_best, 1.0)
+    assert (exported["checkpoint"], exported["step"]) == ("next best", next_best)
     assert f"the checkpoint of step {best} " in warning
     assert f"{damaged}: expected SHA-256" in warning
     assert [line["message"] for line in read_log(folder / "run", "warning")] == [warning]
@@ -127,8 +130,8 @@ def hash_weights_at(folder: Path, run: WorkerRun, *, step: int) -> str:
 
 
 def test_the_last_model_is_exported_with_a_warning_when_no_other_is_left(folder: Path, version: str) -> None:
-    """Step 4 is the best and damaged; step 12, the last, is as good."""
-    recipe = {"validation": {"every": {"steps": 4}}}
+    """Step 4 is the best and damaged; step 12 is the last."""
+    recipe = {"validation": {"every": {"steps": 4}}, "optimizer": {"name": "sgd", "learningRate": 0.8}}
     run = make_small_run(version, metric=ACCURACY, recipe=recipe, checkpointEvery={"steps": 50})
     train_run(run, folder, stop_at=10)
     flip_byte(folder / "run/checkpoints/step-000000004")
@@ -136,7 +139,7 @@ def test_the_last_model_is_exported_with_a_warning_when_no_other_is_left(folder:
     story = train_run(run, folder)
 
     exported, (warning,) = describe_export(folder / "run"), story.facts["warnings"]
-    assert (exported["checkpoint"], exported["step"], exported["metric"]) == ("next best", 12, 1.0)
+    assert (exported["checkpoint"], exported["step"]) == ("next best", 12)
     assert "the next best model (step 12) is exported instead" in warning
     assert exported["sha256"] == hash_weights_at(folder, run, step=12)
 
@@ -179,3 +182,18 @@ def test_the_last_state_is_saved_again_when_saving_it_failed(
     assert story.facts["checkpoint_latest"]["step"] == last
     assert [path.name for path in in_the_way.iterdir()] == [f"step-{last:09d}"]
     assert [f"the checkpoint of step {last} was not saved" in text for text in story.facts["warnings"]] == [True]
+
+
+def test_no_checkpoint_is_the_best_and_nothing_is_said_of_the_model_when_it_returns_no_numbers(
+    folder: Path, version: str
+) -> None:
+    own = {"python": {"module": "training.speechless_models", "factory": "Speechless"}}
+    run = make_run(version, model=own, steps=4, recipe=RECIPE, keepBest={"metric": ACCURACY})
+
+    story = train_run(run, folder)
+
+    (warning,) = story.facts["warnings"]
+    assert "for 30 of 30 validation samples what the model returns is not a number" in warning
+    assert describe_export(folder / "run")["checkpoint"] == "last"
+    assert {line[ACCURACY] for line in read_log(folder / "run", "validation")} == {0.0}
+    assert not (folder / "run/examination.json").exists()

@@ -14,6 +14,7 @@ from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.checkpoints.entries import collect_entries, restore_entries
 from oarlock_trainer.errors import ConfigError
 from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.muon import find_hidden_matrices
 from oarlock_trainer.optimizers import (
     add_l1_penalty,
     build_optimizer,
@@ -204,3 +205,15 @@ def test_a_model_that_freezes_itself_is_not_blamed_on_the_recipe() -> None:
 def test_muon_is_refused_when_no_hidden_matrix_is_left() -> None:
     with pytest.raises(ConfigError, match="no hidden layer"):
         build_optimizer(optimizer_of("muon"), nn.Linear(2, 2), device_type="cpu")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "fcn"])
+def test_muon_leaves_every_head_to_adamw_when_a_model_has_several(name: str) -> None:
+    model = build_model(Model(name=name), SampleForm(shape=(32, 32, 1)), 5)
+    heads = {id(value) for path, value in model.named_parameters() if "head" in path.split(".")}
+
+    hidden = find_hidden_matrices(model)
+
+    assert heads
+    assert hidden
+    assert not heads & {id(value) for value in hidden}

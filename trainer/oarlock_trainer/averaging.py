@@ -20,14 +20,14 @@ class WeightAverage:
 
     def __init__(self, model: nn.Module, *, decay: float) -> None:
         """Begin with the weights as they are; `model` is on its device and spread over the processes."""
-        self._decay = decay
-        self._live = {name: value.detach() for name, value in model.state_dict().items()}
-        self.values = {name: value.clone() for name, value in self._live.items()}
+        self._decay, self._model = decay, model
+        live = self._find_live()
+        self.values = {name: value.clone() for name, value in live.items()}
         """The averages, changed in place."""
         self.updates = 0
         """Steps that have been taken up."""
-        self._averaged = [name for name in _name_learned(model) if self._live[name].is_floating_point()]
-        self._copied = [name for name in self._live if name not in set(self._averaged)]
+        self._averaged = [name for name in _name_learned(model) if live[name].is_floating_point()]
+        self._copied = [name for name in live if name not in set(self._averaged)]
 
     @torch.no_grad()
     def update(self) -> None:
@@ -37,12 +37,13 @@ class WeightAverage:
         """
         decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
+        live = self._find_live()
         # Of what is spread over the processes, each averages its own part.
-        live = [own_part(self._live[name]) for name in self._averaged]
+        parts = [own_part(live[name]) for name in self._averaged]
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        average([own_part(self.values[name]) for name in self._averaged], live, self.updates)
+        average([own_part(self.values[name]) for name in self._averaged], parts, self.updates)
         for name in self._copied:
-            self.values[name].copy_(self._live[name])
+            self.values[name].copy_(live[name])
 
     @torch.no_grad()
     def load(self, values: Mapping[str, Tensor], *, updates: int) -> None:
@@ -54,20 +55,25 @@ class WeightAverage:
     @torch.no_grad()
     def put_into_model(self) -> None:
         """Replace the model's weights by the average, for good."""
-        for name, value in self._live.items():
+        for name, value in self._find_live().items():
             value.copy_(self.values[name])
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
         """Let the model have the averaged weights for a while."""
-        kept = {name: value.clone() for name, value in self._live.items()}
+        live = self._find_live()
+        kept = {name: value.clone() for name, value in live.items()}
         self.put_into_model()
         try:
             yield
         finally:
             with torch.no_grad():
-                for name, value in self._live.items():
+                for name, value in live.items():
                     value.copy_(kept[name])
+
+    def _find_live(self) -> dict[str, Tensor]:
+        """Return the model's state as it is: by name, since a module may put another tensor in a buffer's place."""
+        return {name: value.detach() for name, value in self._model.state_dict().items()}
 
 
 def _name_learned(model: nn.Module) -> list[str]:

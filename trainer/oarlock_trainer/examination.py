@@ -20,6 +20,7 @@ from oarlock_api.v1alpha1.dataset import Task as TaskName
 from oarlock_trainer.batches import Samples, read_validation
 from oarlock_trainer.datasets import StoredDataset
 from oarlock_trainer.devices import compute_in
+from oarlock_trainer.errors import NonFiniteError
 from oarlock_trainer.reports import EXAMINATION_NAME
 from oarlock_trainer.reports.facts import Chart, Findings, WorstSample
 from oarlock_trainer.reports.rates import build_rate_charts, compute_rates
@@ -56,13 +57,18 @@ def examine(
     rows: int,
     on_beat: Callable[[], None],
 ) -> Findings:
-    """Return what the model gets right and wrong, `rows` samples at a time. There must be samples."""
+    """Return what the model gets right and wrong, `rows` samples at a time. There must be samples.
+
+    Raises:
+        NonFiniteError: if it returns for some of them what is not a number.
+    """
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             predict = _Predictor(model, task=task, precision=precision, device=device)
             seen = _look(predict, samples, task=task, dataset=dataset, rows=rows, on_beat=on_beat)
+            _refuse_what_is_no_number(seen)
             worst = _show_worst(predict, samples, seen, task=task, dataset=dataset)
     finally:
         model.train(was_training)
@@ -125,6 +131,17 @@ def _look(
         if time.monotonic() - began > MOST_SECONDS:
             break
     return seen
+
+
+def _refuse_what_is_no_number(seen: _Seen) -> None:
+    """Nothing can be said of a model that says nothing: a class is read out of whatever it returns."""
+    losses = torch.cat(seen.losses)
+    broken = int(losses.isnan().sum())
+    if broken:
+        raise NonFiniteError(
+            f"for {broken:,} of {len(losses):,} validation samples what the model returns is not a number",
+            remedy="see what it does when it is not training: a batch norm of broken statistics, or code of your own",
+        )
 
 
 def _classifies(task: Task, dataset: StoredDataset) -> bool:

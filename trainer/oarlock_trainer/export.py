@@ -102,6 +102,7 @@ def _describe(
         "task": run.task.value,
         "classes": dataset.manifest.classes,
         "sampleShape": run.sample_shape,
+        "outputs": task.outputs,
         "preprocessing": dict(task.describe_input()),
         "exported": {**asdict(origin), "by": str(run.keep_best.metric)},
         "datasetVersion": run.dataset_version,

@@ -1,4 +1,4 @@
-"""Using a trained model: from the folder `export/` of a run to predictions, with the preprocessing that it was trained with.
+"""Using a trained model of any task: from the folder `export/` of a run to predictions, with the preprocessing that it was trained with.
 
 What it must not do: read anything but that folder. The model comes as weights and a description, never as code.
 """
@@ -23,18 +23,19 @@ from oarlock_trainer.datasets.tokens import Tokenizer, read_words
 from oarlock_trainer.export import DESCRIPTION_NAME, FORMAT_VERSION, WEIGHTS_NAME
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.tasks.image_inputs import whiten
+from oarlock_trainer.tasks.predictions import count_outputs, read_outputs
 
 _CLASSIFIES = frozenset({Task.IMAGE_CLASSIFICATION, Task.TEXT_CLASSIFICATION})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportedModel:
-    """A trained classifier of images or texts."""
+    """A trained model of images or texts."""
 
     model: nn.Module
     """In evaluation mode, on the CPU."""
     classes: list[str]
-    """Class names, in the order of the outputs."""
+    """Class names, in the order of the outputs; none where no classes are learned."""
     sample_shape: tuple[int, ...]
     """Height, width and channels of its images; the number of tokens of its texts."""
     description: dict[str, Any]
@@ -46,8 +47,13 @@ class ExportedModel:
     tokenizer: Tokenizer | None
     """Makes numbers of texts, as the import of its data set did; None for images, and for exports of earlier versions."""
 
-    def predict(self, samples: NDArray[Any] | Sequence[str]) -> NDArray[np.float32]:
-        """Return the probability of each class, [N, classes], for images uint8 [N, H, W, C], texts, or token numbers [N, length].
+    def predict(self, samples: NDArray[Any] | Sequence[str]) -> NDArray[Any]:
+        """Return what the task predicts of images uint8 [N, H, W, C], texts, or token numbers [N, length].
+
+        Classification: the probability of each class, float32 [N, classes]. Segmentation: the class of each pixel, uint8
+        [N, H, W]. Detection: boxes, best first, float32 [N, K, 6]: class, score, centre (x, y), width and height as shares of the
+        image. Image to image: values from 0 to 1, float32 [N, C, H, W]. Verification: embeddings, float32 [N, D]; two images
+        whose embeddings are nearer than `description["preprocessing"]["sameClassBelow"]` are of one class.
 
         Raises:
             ValueError: if the samples have another shape or type, or are texts that the export has no tokenizer for.
@@ -61,11 +67,23 @@ class ExportedModel:
             raise ValueError(f"{'texts' if is_text else 'images'} must be {form}, got {samples.dtype} {samples.shape}")
         inputs = torch.from_numpy(samples.astype(np.int64)) if is_text else self._prepare(torch.from_numpy(samples))
         with torch.inference_mode():
-            probabilities = self.model(inputs).softmax(dim=1)
-        return np.asarray(probabilities.numpy(), dtype=np.float32)
+            outputs = self.model(inputs)
+            task, loss = _read_task(self.description)
+            height, width = (0, 0) if is_text else inputs.shape[2:]
+            predictions = read_outputs(
+                outputs, task=task, loss=loss, classes=len(self.classes), height=height, width=width
+            )
+        return np.asarray(predictions.numpy())
 
     def classify(self, samples: NDArray[Any] | Sequence[str]) -> list[str]:
-        """Return the most probable class of each sample."""
+        """Return the most probable class of each sample.
+
+        Raises:
+            ValueError: as `predict`, or if the model predicts no class of a sample.
+        """
+        task, loss = _read_task(self.description)
+        if task not in _CLASSIFIES or loss is LossName.CONTRASTIVE:
+            raise ValueError(f"a model for {task.value} predicts no class of a sample: use predict()")
         return [self.classes[index] for index in self.predict(samples).argmax(axis=1)]
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.uint16]:
@@ -93,17 +111,16 @@ def load_exported(folder: Path | str) -> ExportedModel:
 
     Raises:
         FileNotFoundError: if it holds no complete export.
-        ValueError: if a newer version of Oarlock wrote it, if the model is no classifier, or if its words are damaged.
+        ValueError: if a newer version of Oarlock wrote it, or if its words are damaged.
     """
     folder = Path(folder)
     description = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
     if description["formatVersion"] > FORMAT_VERSION:
         raise ValueError(f"{folder} was written by a newer Oarlock: format {description['formatVersion']}")
-    _check_task(folder, description)
     shape, steps = tuple(description["sampleShape"]), description["preprocessing"]
     crop = steps.get("crop")
     form = SampleForm(shape=(crop, crop, shape[2]) if crop else shape, vocabulary=steps.get("vocabulary", 0))
-    model = build_model(Model.from_wire(description["model"]), form, len(description["classes"]))
+    model = build_model(Model.from_wire(description["model"]), form, _count_outputs(description))
     model.load_state_dict(load_file(folder / WEIGHTS_NAME))
     subtract, divide = steps.get("subtract", 0.0), steps.get("divide", 1.0)
     mean = np.load(folder / subtract) if isinstance(subtract, str) else np.array(subtract, np.float32)
@@ -130,13 +147,18 @@ def _read_tokenizer(folder: Path, said: dict[str, Any] | None) -> Tokenizer | No
     return Tokenizer(tokens=Tokens(said["tokens"]), length=said["length"], words=words)
 
 
-def _check_task(folder: Path, description: dict[str, Any]) -> None:
-    loss = (description.get("recipe") or {}).get("loss") or {}
-    if description["task"] not in _CLASSIFIES or loss.get("name") == LossName.CONTRASTIVE:
-        raise ValueError(
-            f"{folder} holds a model for {description['task']} that predicts no class of a sample:"
-            " export it with checkpoints.export.formats [torchExport] or [onnx], which hold all that its use takes"
-        )
+def _read_task(description: dict[str, Any]) -> tuple[Task, LossName | None]:
+    loss = ((description.get("recipe") or {}).get("loss") or {}).get("name")
+    return Task(description["task"]), LossName(loss) if loss else None
+
+
+def _count_outputs(description: dict[str, Any]) -> int:
+    """Return the size of the last layer, which exports of earlier versions do not say."""
+    if "outputs" in description:
+        return int(description["outputs"])
+    task, loss = _read_task(description)
+    channels = description["sampleShape"][-1]
+    return count_outputs(task, loss=loss, classes=len(description["classes"]), channels=channels)
 
 
 def _cut_centre(images: Tensor, side: int) -> Tensor:

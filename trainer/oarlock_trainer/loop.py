@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oarlock_api.contract import Outcome, PodPhase
-from oarlock_api.metrics import is_better
+from oarlock_api.metrics import is_as_good
 from oarlock_trainer.best_weights import choose_weights, read_weights
 from oarlock_trainer.cadence import is_validation_due
 from oarlock_trainer.config import TrainerConfig
@@ -145,12 +145,16 @@ def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _V
     counters[VALIDATED_STEP] = step
     count_validation(p.early_stop, counters, step, metrics)
     p.steering.reporter.show_patience(describe_patience(p.early_stop, counters))
-    value = metrics[name]
-    best = counters.get(best_counter(name))
-    is_best = math.isfinite(value) and (best is None or is_better(name, value, best))
+    value, loss = metrics[name], metrics["validation/loss"]
+    best, of_best = counters.get(best_counter(name)), f"{best_counter(name)}/loss"
+    # A model whose outputs are no numbers is the best of nothing, whatever class is read out of them; of two with the same
+    # accuracy, the one with the greater loss is not either.
+    counts = math.isfinite(value) and math.isfinite(loss)
+    counts = counts and not (value == best and loss > counters.get(of_best, math.inf))
+    is_best = counts and (best is None or is_as_good(name, value, best))
     if is_best:
-        counters[best_counter(name)] = value
-    return _Validated(metric=value, is_best=is_best)
+        counters.update({best_counter(name): value, of_best: loss})
+    return _Validated(metric=value if counts else math.nan, is_best=is_best)
 
 
 def _suspend(p: Preparation, processes: Processes, step: int, *, metric: float | None) -> Outcome:

@@ -17,18 +17,22 @@ from oarlock_trainer.parameter_groups import TorchGroup
 
 _MATRIX_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MultiheadAttention, nn.RNNBase)
 _MOMENT = "momentum_buffer"
+_HEAD = "head"
 
 
 def find_hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
-    """Return the weights of the model's linear, convolution, attention and recurrent layers, without the last one's."""
+    """Return the weights of the model's linear, convolution, attention and recurrent layers, without those of its heads.
+
+    The layer that is registered last is a head, and so is what is called one: a model may have several.
+    """
     owned = [
-        parameter
-        for module in model.modules()
+        (name, parameter)
+        for name, module in model.named_modules()
         if isinstance(module, _MATRIX_LAYERS)
         for parameter in module.parameters(recurse=False)
         if parameter.ndim > 1
     ]
-    return set(owned[:-1])
+    return {parameter for name, parameter in owned[:-1] if _HEAD not in name.split(".")}
 
 
 class MuonWithAdamW(Optimizer):

@@ -1,5 +1,7 @@
 """Following an attempt whose pods are all there: starting, joining, training. Pure."""
 
+from collections.abc import Sequence
+
 from oarlock_api.v1alpha1.status import JobPhase
 from oarlock_operator.policy.phases import JOINING
 from oarlock_operator.policy.rendezvous import explain_rendezvous
@@ -46,13 +48,19 @@ def _follow_joining(job: JobView) -> JobStep:
     return JobStep(phase=JobPhase.RENDEZVOUS, reason=meeting.reason, message=meeting.message, wake_at=meeting.wake_at)
 
 
+def _find_remedy(non_finite: Sequence[str]) -> str:
+    if all(name.startswith("validation/") for name in non_finite):
+        return "See what the model does when it is not training: no checkpoint counts as the best until that is finite"
+    return "Lower the learning rate or clip gradients"
+
+
 def _describe_training(job: JobView) -> str:
     report = job.report
     where = f"on {job.nodes} nodes" if job.nodes > 1 else f"on node {job.pods[0].node}"
     where += f" of {job.wanted} wanted" if job.nodes < job.wanted else ""
     said = [f"attempt {job.status.attempt} {where}"]
     if report and report.non_finite:
-        said.append(f"not finite: {', '.join(report.non_finite[:3])}. Lower the learning rate or clip gradients")
+        said.append(f"not finite: {', '.join(report.non_finite[:3])}. {_find_remedy(report.non_finite)}")
     if report and report.warnings:
         said.append(report.warnings[0])
     if report:

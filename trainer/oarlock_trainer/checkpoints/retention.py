@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from oarlock_api.metrics import is_better
+from oarlock_api.metrics import is_as_good
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +32,12 @@ def find_latest(checkpoints: Iterable[StoredCheckpoint]) -> StoredCheckpoint | N
 
 
 def find_best(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> StoredCheckpoint | None:
-    """Return the best one by the metric, the earliest of equals, or None if none was validated."""
+    """Return the best one by the metric, the latest of equals, or None if none was validated."""
     return next(iter(rank(checkpoints, metric_name=metric_name)), None)
 
 
 def rank(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> list[StoredCheckpoint]:
-    """Return those that were validated, the best by the metric first, the earliest of equals before the others."""
+    """Return those that were validated, the best by the metric first, the latest of equals before the others."""
     ranked: list[StoredCheckpoint] = []
     for candidate in sorted(checkpoints, key=lambda c: c.step):
         if not candidate.is_good or candidate.metric is None or not math.isfinite(candidate.metric):
@@ -45,7 +45,7 @@ def rank(checkpoints: Iterable[StoredCheckpoint], *, metric_name: str) -> list[S
         worse = (
             place
             for place, other in enumerate(ranked)
-            if other.metric is not None and is_better(metric_name, candidate.metric, other.metric)
+            if other.metric is not None and is_as_good(metric_name, candidate.metric, other.metric)
         )
         ranked.insert(next(worse, len(ranked)), candidate)
     return ranked

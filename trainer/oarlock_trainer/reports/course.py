@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 
-from oarlock_api.metrics import is_better
+from oarlock_api.metrics import is_as_good
 from oarlock_trainer.reports.curves import choose_axis
 from oarlock_trainer.reports.facts import Attempt, Checkpoint, Moment, Share
 from oarlock_trainer.reports.log_reading import Line, Log
@@ -102,7 +102,7 @@ def _find_best_step(log: Log, best_by: str) -> int | None:
     best: tuple[float, int] | None = None
     for line in log.checkpoints:
         value = (line.get("checkpoint") or {}).get("metric")
-        if value is not None and best_by and (best is None or is_better(best_by, value, best[0])):
+        if value is not None and best_by and (best is None or is_as_good(best_by, value, best[0])):
             best = value, _saved_step(line)
     return best[1] if best else None
 

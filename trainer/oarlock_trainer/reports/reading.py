@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from oarlock_api.metrics import METRICS_BY_NAME, is_better
+from oarlock_api.metrics import METRICS_BY_NAME, is_as_good
 from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME
 from oarlock_trainer.reports.course import list_attempts, list_checkpoints, list_moments, list_shares
 from oarlock_trainer.reports.curves import MOST_OWN, choose_axis, list_charts, list_own_quantities, list_pace_charts
@@ -30,7 +30,7 @@ def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
     described = _read_json(run_dir / DESCRIPTION_NAME)
     run, dataset = described.get("run") or {}, described.get("dataset") or {}
     best_by = str((run.get("keepBest") or {}).get("metric", ""))
-    best_by = best_by if best_by in METRICS_BY_NAME else ""
+    best_by = best_by if best_by in METRICS_BY_NAME and run.get("ranked") is not False else ""
     starts = log.of("start")
     return ReportFacts(
         title=title or described.get("job") or _say_model(run) or run_dir.name,
@@ -175,10 +175,10 @@ def _say_epoch(line: Line) -> str:
 
 
 def find_best(validations: Sequence[Line], name: str) -> Line | None:
-    """Return the validation with the best value of a metric, the first of several; None if there is none."""
+    """Return the validation with the best value of a metric, the last of several; None if there is none."""
     best: Line | None = None
     for line in validations:
-        if name in line and (best is None or is_better(name, line[name], best[name])):
+        if name in line and (best is None or is_as_good(name, line[name], best[name])):
             best = line
     return best
 

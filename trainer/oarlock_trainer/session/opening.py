@@ -97,7 +97,12 @@ def read_place(environment: Mapping[str, str]) -> Place:
 
 def _read_run(text: str) -> ScriptRun:
     if not text:  # by hand
-        wire = {"checkpointEvery": {"minutes": 10}, "keep": 3, "keepBest": {"metric": RANKABLE_METRICS[0]}}
+        wire = {
+            "checkpointEvery": {"minutes": 10},
+            "keep": 3,
+            "keepBest": {"metric": RANKABLE_METRICS[0]},
+            "ranked": False,
+        }
         return ScriptRun.from_wire({**wire, "gpu": torch.cuda.is_available(), "command": sys.argv})
     try:
         return ScriptRun.from_wire(json.loads(text))

@@ -22,6 +22,7 @@ from oarlock_trainer.order import Order, rows_of_rank
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.run_description import write_description
 from oarlock_trainer.session.figures import name_figure
+from oarlock_trainer.session.patience import telling
 from oarlock_trainer.session.place import Place
 from oarlock_trainer.session.stepping import StepLoop
 from oarlock_trainer.signals import StopRequest
@@ -29,6 +30,9 @@ from oarlock_trainer.signs_of_life import beating
 from oarlock_trainer.state import ProgramState, Stateful
 
 EXPORT_DIR = "export"
+_ON_ALL_RANKS = (
+    "rank {rank} waits in session.validated() for the other ranks: every rank must call it, at the same step"
+)
 
 
 class Session:
@@ -136,10 +140,15 @@ class Session:
         self._require_loop().figures_of_step = figures
 
     def validated(self, **figures: float) -> None:
-        """Tell what a validation found; rank 0's word counts. The best checkpoint is chosen by the metric of `keepBest`."""
+        """Tell what a validation found; the best checkpoint is kept by the metric that `keepBest` names, if it names one.
+
+        Call it on all ranks at the same step, as `save`: rank 0's figures count, and the others learn of them.
+        """
         loop = self._require_loop()
         found = {name_figure(name, split="validation"): float(value) for name, value in figures.items()}
-        loop.note_validation(loop.question.lead(lambda: found))
+        with telling(_ON_ALL_RANKS.format(rank=self.rank)):
+            agreed = loop.question.lead(lambda: found)
+        loop.note_validation(agreed)
 
     def save(self) -> None:
         """Save at the end of this step, whatever the interval says; call it on all ranks."""

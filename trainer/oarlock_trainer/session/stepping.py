@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from oarlock_api.contract import EXIT_SUSPENDED, PodPhase
-from oarlock_api.metrics import is_better
+from oarlock_api.metrics import is_as_good
 from oarlock_api.run import ScriptRun
 from oarlock_trainer.agreement import Agreement, Proposal, Verdict, choose_interval
 from oarlock_trainer.cadence import Length, SaveClock, SavePlan
@@ -62,7 +62,7 @@ class StepLoop:
         self.question = Question(self._group.control)
         self.is_stopping = self.saves_now = False
         self.figures_of_step: StepFigures = {}
-        self._best_by = str(run.keep_best.metric)
+        self._best_by = str(run.keep_best.metric) if run.ranked is not False else None
         self._metric: float | None = None
         self._length = measure_length(total, order=order, steps_per_epoch=steps_per_epoch)
         self._batch_size = self._length.batch_size
@@ -130,14 +130,14 @@ class StepLoop:
         self._metric, self.saves_now = None, False
 
     def note_validation(self, found: dict[str, float]) -> None:
-        """Take up a validation; one that is better than all before is saved."""
+        """Take up a validation; one that is as good as the best before is saved."""
         self._figures.note_validation(self.step + 1, found)
-        value = found.get(self._best_by)
-        if value is None or not np.isfinite(value):
+        value = found.get(self._best_by) if self._best_by is not None else None
+        if self._best_by is None or value is None or not np.isfinite(value):
             return
         best = self._state.counters.get(best_counter(self._best_by))
         self._metric = value
-        if best is None or is_better(self._best_by, value, best):
+        if best is None or is_as_good(self._best_by, value, best):
             self._state.counters[best_counter(self._best_by)] = value
             self.saves_now = True
 

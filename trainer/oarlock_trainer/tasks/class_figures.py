@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from oarlock_trainer.losses import ClassLoss
 from oarlock_trainer.tasks.classes import MOST_CLASSES_IN_MATRIX, as_matrix, count_confusion, tabulate_confusion
+from oarlock_trainer.tasks.predictions import read_classes
 from oarlock_trainer.tasks.task import Outputs, Tables, main_output
 
 _TOP = 5
@@ -40,7 +41,7 @@ class ClassFigures:
         """The loss of validation is the plain cross-entropy, so that runs with different losses compare."""
         loss = functional.cross_entropy(outputs.float(), targets, reduction="sum").double()
         predicted = outputs.argmax(dim=1)
-        correct = (predicted == targets).sum().double()
+        correct = ((predicted == targets) & outputs.isfinite().all(dim=1)).sum().double()
         top = torch.zeros_like(correct)
         if self._has_top:
             top = (outputs.topk(_TOP, dim=1).indices == targets[:, None]).sum().double()
@@ -62,4 +63,4 @@ class ClassFigures:
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class: float32 [N, classes]."""
-        return outputs.float().softmax(dim=1)
+        return read_classes(outputs)

@@ -13,6 +13,7 @@ from oarlock_api.v1alpha1.recipe import Loss, LossName
 from oarlock_trainer.datasets import StoredDataset
 from oarlock_trainer.tasks.image_inputs import WHITE
 from oarlock_trainer.tasks.image_task import ImageTask
+from oarlock_trainer.tasks.predictions import read_images
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
 _MOST_DECIBELS = 100.0
@@ -77,5 +78,4 @@ class ImageToImage(ImageTask):
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the image: float32 [N, C, H, W] from 0 to 1."""
-        values = outputs.float()
-        return values.sigmoid() if self._loss is LossName.BINARY_CROSS_ENTROPY else values.clamp(0, 1)
+        return read_images(outputs, loss=self._loss)

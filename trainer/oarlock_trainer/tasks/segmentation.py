@@ -20,6 +20,7 @@ from oarlock_trainer.tasks.classes import (
     tabulate_confusion,
 )
 from oarlock_trainer.tasks.image_task import ImageTask
+from oarlock_trainer.tasks.predictions import read_pixels
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
 _AUXILIARY_WEIGHT = 0.4
@@ -115,7 +116,7 @@ class Segmentation(ImageTask):
 
     def predict(self, outputs: Tensor) -> Tensor:
         """Return the class of each pixel: uint8 [N, H, W]."""
-        return outputs.argmax(dim=1).to(torch.uint8)
+        return read_pixels(outputs)
 
 
 def flatten_pixels(maps: Tensor) -> Tensor:

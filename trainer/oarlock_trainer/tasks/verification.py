@@ -16,10 +16,9 @@ from oarlock_api.v1alpha1.recipe import Loss
 from oarlock_trainer.datasets import StoredDataset, StoredSplit
 from oarlock_trainer.randomness import Purpose, draw_bits
 from oarlock_trainer.tasks.image_inputs import ImageInputs
+from oarlock_trainer.tasks.predictions import EMBEDDING
 from oarlock_trainer.tasks.task import Batch, Outputs, Prepared, Tables, main_output
 
-EMBEDDING = 16
-"""Numbers in an embedding."""
 _VALIDATION = 1 << 55
 """Index of the draws of validation, which no step has."""
 
