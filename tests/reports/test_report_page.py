@@ -1,5 +1,6 @@
 """The report: everything is on it, nothing on it does harm, and a real browser shows it."""
 
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -95,6 +96,15 @@ def test_a_chart_of_any_values_stays_on_its_paper(values: list[float], unit: str
     places = [float(part.split('"')[0]) for part in drawn.split('cy="')[1:]]
     assert len(places) == len(values)
     assert all(0 <= place <= 250 for place in places)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_axis_of_shares_stays_between_nothing_and_all_when_a_figure_never_moves(value: float) -> None:
+    drawn = draw_chart(Chart(title="t", unit="ratio", curves=(Curve(name="c", points=[(0, value), (1, value)]),)))
+    shares = [float(text) for text in re.findall(r">(-?[\d.]+) %<", drawn)]
+
+    assert shares
+    assert all(0 <= share <= 100 for share in shares)
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))

@@ -78,6 +78,11 @@ def _write_onnx(servable: Servable, path: Path, notes: dict[str, Any]) -> None:
 
 def _write_program(servable: Servable, path: Path, notes: dict[str, Any]) -> None:
     program = torch.export.export(servable, (servable.make_example(),), dynamic_shapes=_any_number())
+    for name, value in program.state_dict.items():
+        if isinstance(
+            value, torch.nn.Parameter
+        ):  # what is served is not trained: predictions need no graph behind them
+            program.state_dict[name] = torch.nn.Parameter(value.detach(), requires_grad=False)
     torch.export.save(program, path, extra_files={DESCRIPTION_NAME: json.dumps(notes, ensure_ascii=False)})
 
 

@@ -20,7 +20,7 @@ _MODULE = "oarlock_trainer.layer_table"
 _IMAGE = "224x224x3"
 _TEXT = "256"
 _WORDS = 20_000
-_SHAPE = re.compile(r"\d+x\d+x\d+|\d+")
+_SHAPE = re.compile(r"[1-9]\d*(x[1-9]\d*x[1-9]\d*)?")
 
 
 def show_model(console: Console, name: str, *, shape: str | None, outputs: int) -> int:
@@ -28,7 +28,9 @@ def show_model(console: Console, name: str, *, shape: str | None, outputs: int) 
     built_in = BUILT_IN_MODELS.get(name)
     shape = shape or (_TEXT if built_in and built_in.reads_text else _IMAGE)
     if not _SHAPE.fullmatch(shape):
-        sys.stderr.write(f"--shape must be HEIGHTxWIDTHxCHANNELS, or a number of tokens, got {shape!r}\n")
+        sys.stderr.write(
+            f"--shape must be HEIGHTxWIDTHxCHANNELS, or a number of tokens, each at least 1, got {shape!r}\n"
+        )
         return EXIT_INVALID
     if importlib.util.find_spec("torch") is None:
         sys.stderr.write("models need torch: pip install 'oarlock[trainer]'\n")

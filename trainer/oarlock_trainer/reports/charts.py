@@ -118,10 +118,8 @@ def _find_extent(values: Sequence[float]) -> tuple[float, float]:
 
 def _find_bounds(values: Sequence[float], *, margin: float, unit: str = "") -> tuple[float, float]:
     low, high = min(values), max(values)
-    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-12):
-        pad = abs(low) * 0.1 or 0.5
-        return low - pad, high + pad
-    room = margin * (high - low)
+    is_flat = high - low <= 1e-12 * max(abs(low), abs(high), 1e-12)
+    room = (abs(low) * 0.1 or 0.5) if is_flat else margin * (high - low)
     top = min(high + room, 1.0) if unit == "ratio" and high <= 1 else high + room
     return (max(0.0, low - room) if low >= 0 else low - room), top
 
