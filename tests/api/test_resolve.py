@@ -138,3 +138,16 @@ def test_each_process_can_hold_its_share_when_a_job_resolves(
 
     assert (run.recipe.micro_batch_size or 0) * nodes * processes >= batch
     assert run.steps * batch >= epochs * 3750 - 1
+
+
+def test_intervals_of_whole_epochs_stay_whole_on_the_wire_for_the_trainers_of_before() -> None:
+    """Images of before read frozen runs too, and take no 1.0 for a whole number."""
+    spec = {"recipe": {"validation": {"every": {"epochs": 1}}}, "checkpoints": {"every": {"epochs": 0.5}}}
+
+    run = run_of(spec)
+    wire = run.to_wire()
+    written = (wire["recipe"]["validation"]["every"]["epochs"], wire["checkpoints"]["every"]["epochs"])
+
+    assert [(type(number), number) for number in written] == [(int, 1), (float, 0.5)]
+    assert first_spec_change(run, job_spec(spec)) is None
+    assert Run.from_wire(wire) == run

@@ -1,6 +1,6 @@
 """When to validate, when to save, how fast it goes."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oarlock_api.v1alpha1.recipe import ValidationInterval
@@ -11,7 +11,8 @@ from oarlock_trainer.throughput import Throughput
 
 lengths = st.builds(Length, steps=st.integers(1, 120), batch_size=st.integers(1, 50), train_samples=st.integers(1, 200))
 intervals = st.one_of(
-    st.builds(ValidationInterval, epochs=st.integers(1, 4)), st.builds(ValidationInterval, steps=st.integers(1, 40))
+    st.builds(ValidationInterval, epochs=st.one_of(st.integers(1, 4), st.floats(0.001, 4))),
+    st.builds(ValidationInterval, steps=st.integers(1, 40)),
 )
 LENGTH = Length(steps=100, batch_size=10, train_samples=95)
 
@@ -34,6 +35,26 @@ def test_validation_falls_on_the_first_step_that_completes_an_epoch() -> None:
     due = [step for step in range(31) if is_validation_due(step, every=ValidationInterval(epochs=1), length=LENGTH)]
 
     assert due == [10, 19, 29]
+
+
+@settings(max_examples=25)
+@given(parts=st.sampled_from([1, 2, 4, 5, 8, 10]), epochs=st.integers(1, 9), samples=st.integers(10, 100))
+def test_validation_falls_on_the_end_of_every_epoch_when_its_interval_divides_one(
+    parts: int, epochs: int, samples: int
+) -> None:
+    """Nothing is lost to binary fractions: 0.1 of an epoch, ten times, is an epoch."""
+    length, every = Length(steps=1000, batch_size=1, train_samples=samples), ValidationInterval(epochs=1 / parts)
+
+    due = [step for step in range(epochs * samples + 1) if is_validation_due(step, every=every, length=length)]
+
+    assert len(due) == epochs * parts
+    assert due[parts - 1 :: parts] == [samples * (epoch + 1) for epoch in range(epochs)]
+
+
+def test_half_an_epoch_is_an_interval_for_saving_too() -> None:
+    plan = SavePlan(every=CheckpointInterval(epochs=0.5), length=LENGTH, last_step=20)
+
+    assert [step for step in range(20, 30) if plan.is_due(step)] == [25, 26, 27, 28, 29]
 
 
 def test_a_save_is_due_by_whichever_interval_ends_first() -> None:

@@ -5,6 +5,8 @@ undisturbed one. Saving never changes what is learned, so it may depend on the c
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 
 from oarlock_api.v1alpha1.recipe import ValidationInterval
 from oarlock_api.v1alpha1.training_job import CheckpointInterval
@@ -25,10 +27,20 @@ class Length:
         """Return the epochs done after `step` steps."""
         return step * self.batch_size / self.train_samples
 
-    def passes(self, step: int, *, epochs: int) -> bool:
+    def passes(self, step: int, *, epochs: float) -> bool:
         """Say whether a multiple of `epochs` epochs was completed in the last of `step` steps."""
-        every = epochs * self.train_samples
-        return step * self.batch_size // every > (step - 1) * self.batch_size // every
+        return self.count_intervals(step, epochs=epochs) > self.count_intervals(step - 1, epochs=epochs)
+
+    def count_intervals(self, steps: int, *, epochs: float) -> int:
+        """Return how many times `epochs` epochs are completed in so many steps; exactly, however fine the interval is."""
+        numerator, denominator = _read_as_written(epochs)
+        return steps * self.batch_size * denominator // (numerator * self.train_samples)
+
+
+@lru_cache(maxsize=16)
+def _read_as_written(number: float) -> tuple[int, int]:
+    """Return a decimal number as a ratio: 0.1 is a tenth, as whoever wrote it means, so that ten of them are one."""
+    return Fraction(str(number)).as_integer_ratio()
 
 
 def is_validation_due(step: int, *, every: ValidationInterval, length: Length) -> bool:
@@ -49,11 +61,11 @@ def count_validations(step: int, *, every: ValidationInterval, length: Length) -
     if every.steps is not None:
         regular = length.steps // every.steps - step // every.steps
         return regular + (length.steps % every.steps != 0)
-    samples = (every.epochs or 1) * length.train_samples
-    if length.batch_size >= samples:
+    epochs = every.epochs or 1
+    if length.count_intervals(1, epochs=epochs):
         return length.steps - step
-    end = length.steps * length.batch_size
-    return end // samples - step * length.batch_size // samples + (end % samples >= length.batch_size)
+    regular = length.count_intervals(length.steps, epochs=epochs) - length.count_intervals(step, epochs=epochs)
+    return regular + (not length.passes(length.steps, epochs=epochs))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +92,7 @@ class SavePlan:
 
     def _epochs_passed(self, since: int) -> bool:
         epochs = self.every.epochs
-        return epochs is not None and since * self.length.batch_size >= epochs * self.length.train_samples
+        return epochs is not None and self.length.count_intervals(since, epochs=epochs) > 0
 
     def after_save(self, step: int) -> "SavePlan":
         """Return the plan after a save at `step`."""

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from oarlock_api.metrics import RANKABLE_METRICS
-from oarlock_api.v1alpha1.values import Fraction
+from oarlock_api.v1alpha1.values import EpochInterval, Fraction
 from oarlock_api.wire import WireModel
 
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
@@ -281,8 +281,8 @@ class Ema(WireModel):
 class ValidationInterval(WireModel):
     """How often to validate: exactly one of these."""
 
-    epochs: Count | None = None
-    """Every so many epochs."""
+    epochs: EpochInterval | None = None
+    """Every so many epochs: 0.5 is twice an epoch."""
     steps: Count | None = None
     """Every so many steps."""
 

@@ -11,6 +11,7 @@ from oarlock_api.v1alpha1.values import (
     OBJECT_NAME_MAX_LENGTH,
     OBJECT_NAME_PATTERN,
     WEIGHTS_PATTERN,
+    EpochInterval,
     InnerPath,
     ObjectName,
     ShortText,
@@ -122,8 +123,8 @@ class CheckpointInterval(WireModel):
 
     minutes: Annotated[float, Field(gt=0, le=10_080)] | None = None
     """Minutes since the last checkpoint."""
-    epochs: Count | None = None
-    """Epochs since the last checkpoint."""
+    epochs: EpochInterval | None = None
+    """Epochs since the last checkpoint: 0.5 is half an epoch."""
     steps: Count | None = None
     """Steps since the last checkpoint."""
 
@@ -159,7 +160,7 @@ class Checkpoints(WireModel):
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
     """How many of the latest checkpoints are kept."""
     keep_best: KeepBest | None = None
-    """Absent: the best by validation/accuracy is kept."""
+    """Absent: with a model the best by the task's own metric is kept, with a script none."""
     export: Export | None = None
     """In which forms the trained model is written. Absent: as safetensors."""
     volume: VolumeSpec = VolumeSpec()

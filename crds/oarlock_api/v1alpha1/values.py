@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 """Name of another object in the same namespace."""
@@ -32,6 +32,15 @@ WEIGHTS_PATTERN = f"^/?{_PATH_PATTERN}$"
 """Path inside a volume, or with a leading slash one of the pods; without `..`."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _write_number(number: float) -> int | float:
+    """Write whole numbers as such: earlier versions took no others, and they read what this one writes."""
+    return int(number) if number.is_integer() else number
+
+
+EpochInterval = Annotated[float, Field(gt=0, le=1_000_000_000), PlainSerializer(_write_number, return_type=int | float)]
+"""Epochs between two times at which something is done: 0.5 is twice an epoch."""
 
 ShortText = Annotated[str, Field(max_length=1024)]
 
