@@ -158,6 +158,8 @@ class JobWorld:
             budget = self._spend(budget)
         for manifest in plan.create:
             self._create(manifest)
+            waits = manifest["metadata"]["name"] in self.mounting and WEIGHTS not in observed.claims
+            assert not waits, "a pod would wait for a claim that is known not to be there"
             budget = self._spend(budget)
 
     def _delete_job(self, *, is_meant: bool) -> None:
