@@ -317,8 +317,8 @@ class Loader(WireModel):
 
     workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Threads per trainer process that read the rows of a batch side by side, and the checksums of files first. 0: the one thread
-    that works ahead. More help where the data set's volume is slow to answer; rows, their order and the memory that they take stay
-    the same."""
+    that works ahead. More may help where a volume takes long to answer, not on a local disk. Rows, their order, and how many batches
+    are in memory stay the same."""
 
 
 class Recipe(WireModel):
