@@ -249,6 +249,7 @@ def _resolve_checkpoints(
         every=spec.checkpoints.every or DEFAULT_INTERVAL,
         keep=spec.checkpoints.keep,
         keep_best=spec.checkpoints.keep_best or KeepBest(metric=TASKS[task].best_by),
+        ranked=False if spec.script is not None and spec.checkpoints.keep_best is None else None,
         claim=volume.claim or claim,
         created=volume.claim is None,
         size=volume.size,

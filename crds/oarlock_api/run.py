@@ -103,6 +103,8 @@ class RunCheckpoints(OpenModel):
     """How many of the latest are kept."""
     keep_best: KeepBest
     """By which metric the best is kept."""
+    ranked: bool | None = None
+    """false: none is kept as the best, since a script named no metric; keepBest only fills its place then. Absent: one is."""
     claim: str
     """PersistentVolumeClaim for them."""
     created: bool
@@ -237,6 +239,8 @@ class ScriptRun(OpenModel):
     """How many of the latest checkpoints are kept."""
     keep_best: KeepBest
     """By which metric the best is kept."""
+    ranked: bool | None = None
+    """false: none is kept as the best, since nobody named a metric. Absent: one is."""
 
 
 class ImportRun(OpenModel):
@@ -290,4 +294,5 @@ def _build_script_run(run: Run) -> ScriptRun:
         checkpoint_every=run.checkpoints.every,
         keep=run.checkpoints.keep,
         keep_best=run.checkpoints.keep_best,
+        ranked=run.checkpoints.ranked,
     )

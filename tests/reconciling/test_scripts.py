@@ -19,6 +19,7 @@ from reconciling.job_states import (
     train,
 )
 
+from oarlock_api.run import Run, build_worker_run
 from oarlock_api.v1alpha1.status import JobPhase, TrainingJobStatus
 from oarlock_operator.policy.times import format_time
 from oarlock_operator.reconcile.training_job import plan_job
@@ -38,6 +39,20 @@ def test_job_without_data_starts_at_once() -> None:
     run = job.status.run or {}
 
     assert (len(job.pods), run["steps"], "dataset" in run, "model" in run) == (1, 0, False, False)
+
+
+def test_best_checkpoint_is_kept_by_a_metric_that_a_script_names_alone() -> None:
+    """A run that was accepted before says nothing of it, and goes on as it was."""
+    named = {**SCRIPT, "checkpoints": {"keepBest": {"metric": "validation/loss"}}}
+    unnamed, chosen = (accept(spec=spec, dataset=None).status.run or {} for spec in (SCRIPT, named))
+    before = {**unnamed, "checkpoints": {k: v for k, v in unnamed["checkpoints"].items() if k != "ranked"}}
+
+    assert [build_worker_run(Run.from_wire(run)).to_wire().get("ranked") for run in (unnamed, chosen, before)] == [
+        False,
+        None,
+        None,
+    ]
+    assert chosen["checkpoints"]["keepBest"] == {"metric": "validation/loss"}
 
 
 def test_program_that_says_nothing_has_a_level_and_signs_of_life_but_no_percent() -> None:

@@ -131,6 +131,7 @@ def report_no_number(folder: Path, name: str, steps_per_epoch: int | None = None
         with open_session(counter=Counter({})) as session:
             for _ in session.steps(12, steps_per_epoch=steps_per_epoch):
                 session.report(**{name: float("nan"), "fine": 1.0})
+                session.validated(loss=1.0)
             session.export(lambda _: linger(session._record))
     except TrainerError as error:
         return f"{error} {error.remedy}"

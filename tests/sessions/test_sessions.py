@@ -10,6 +10,7 @@ import torch
 from sessions.adversaries import EVERY, STEPS, Counter, report_no_number, report_unequal_figures, train
 from training.forked_ranks import RankFailedError, run_ranks
 
+from oarlock_trainer.checkpoints.manifest import read_manifest
 from oarlock_trainer.checkpoints.parts import UnsavableStateError, collect_parts, restore_parts
 from oarlock_trainer.errors import CheckpointMismatchError, ConfigError
 from oarlock_trainer.order import Order
@@ -118,8 +119,9 @@ def test_figures_that_differ_are_refused(kind: str, said: str, tmp_path: Path) -
 
 
 def test_loss_alone_tells_that_a_program_has_diverged(tmp_path: Path) -> None:
-    """One of the programs says what an epoch is, the other does not."""
+    """One of the programs says what an epoch is, the other does not; nobody has named a metric, so none is the best."""
     assert run_ranks(1, report_no_number, tmp_path / "other", "distance", 4) == [""]
+    assert read_manifest(tmp_path / "other/checkpoints/step-000000012").metric is None
     assert read_epochs(tmp_path / "other") == [step / 4 for step in range(1, 13)]
 
     (said,) = run_ranks(1, report_no_number, tmp_path / "loss", "loss")
