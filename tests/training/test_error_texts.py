@@ -93,6 +93,15 @@ TEXTS = [
         "/dev/shm",
     ),
     (
+        (
+            "Expected to have finished reduction in the prior iteration before starting a new one. This error indicates that your"
+            " module has parameters that were not used in producing loss. You can enable unused parameter detection by passing"
+            " the keyword argument `find_unused_parameters=True`"
+        ),
+        Cause.USER_ERROR,
+        "freeze the parameters",
+    ),
+    (
         "Expected more than 1 value per channel when training, got input size torch.Size([1, 512, 1, 1])",
         Cause.CONFIG_INVALID,
         "recipe.microBatchSize",

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
+from training.small_runs import make_run, read_losses, train_run
 
-from oarlock_api.contract import Cause
+from oarlock_api.contract import Cause, Outcome
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.training_job import Model, PythonModel
 from oarlock_trainer.errors import ConfigError, UserCodeError
@@ -163,3 +165,26 @@ def test_an_exception_in_the_users_forward_pass_is_told_with_its_file_and_line(c
         UserCodeError, match=r"samples of shape \[N, 3, 4, 5\] ended .*my_models.py, line 30, in forward"
     ):
         check_fit(build_model(broken, FORM, 2), broken, FORM, outputs=2, task=Task.IMAGE_CLASSIFICATION)
+
+
+def test_a_model_with_idle_parameters_trains_alike_on_any_number_of_processes(
+    dataset_folder: Path, version: str, tmp_path: Path
+) -> None:
+    """Bitwise so when it resumes; idle weights get no decay either. It has what no built-in model has: see `own_models`."""
+    (tmp_path / "data").symlink_to(dataset_folder / "data")
+    odd = {"python": {"module": "training.own_models", "factory": "build_odd"}}
+    optimizer = {"name": "adamw", "learningRate": 0.01, "weightDecay": 0.5}
+    run = make_run(version, model=odd, steps=8, recipe={"microBatchSize": 4, "optimizer": optimizer})
+
+    stories = [train_run(run, tmp_path, processes=count, name=f"on-{count}") for count in (1, 2)]
+    suspended = train_run(run, tmp_path, processes=2, name="resumed", stop_at=2)
+    train_run(run, tmp_path, processes=2, name="resumed")
+
+    one, two = (load_file(tmp_path / name / "export" / "model.safetensors") for name in ("on-1", "on-2"))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+    assert torch.equal(one["spare.weight"], two["spare.weight"])
+    assert suspended.outcome is Outcome.SUSPENDED
+    assert read_losses(tmp_path / "resumed") == read_losses(tmp_path / "on-2")
+    for story in stories:
+        (warning,) = story.facts["warnings"]
+        assert warning.startswith("the loss does not depend on spare.weight, spare.bias: ")

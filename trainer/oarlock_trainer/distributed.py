@@ -114,10 +114,11 @@ def _initialise(config: TrainerConfig, device: torch.device) -> None:
         ) from error
 
 
-def spread_model(model: nn.Module, processes: Processes) -> nn.Module:
+def spread_model(model: nn.Module, processes: Processes, *, seeks_idle: bool = False) -> nn.Module:
     """Return the model whose backward pass averages gradients over all processes.
 
-    Buffers are not broadcast at every step: see `adopt_leader_buffers`.
+    Buffers are not broadcast at every step: see `adopt_leader_buffers`. `seeks_idle` says that some parameters get no gradient;
+    to look for them takes a walk through the graph in every step.
     """
     if processes.count == 1:
         return model
@@ -127,7 +128,13 @@ def spread_model(model: nn.Module, processes: Processes) -> nn.Module:
     leave_buffers: dict[str, Any] = {
         "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False
     }
-    return DistributedDataParallel(model, device_ids=devices, gradient_as_bucket_view=True, **leave_buffers)
+    return DistributedDataParallel(
+        model,
+        device_ids=devices,
+        gradient_as_bucket_view=True,
+        find_unused_parameters=seeks_idle,
+        **leave_buffers,
+    )
 
 
 def hold_gradients(network: nn.Module, *, hold: bool) -> AbstractContextManager[object]:

@@ -38,6 +38,10 @@ _PORT_REMEDY = (
 _MISSING_REMEDY = (
     "see the other pods of this job: one of them does not run, has ended, or is cut off by a NetworkPolicy"
 )
+_IDLE_REMEDY = (
+    "let the loss depend on every parameter and every output of the model in each step (add 0 * output.sum() where it does not), or"
+    " freeze the parameters; a program of its own may set DistributedDataParallel(find_unused_parameters=True)"
+)
 _NORM_REMEDY = (
     "a batch norm cannot be trained on one sample alone: raise recipe.microBatchSize or batchSize, or take fewer processes, so"
     " that each holds two samples at once; a program of its own lets its DataLoader drop the last batch (drop_last)"
@@ -73,6 +77,8 @@ _TABLE: tuple[tuple[str, Cause, str], ...] = (
     (r".*watchdog got stuck for \d+ seconds without making progress.*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
     (r"(?:NCCL error in: |ncclInternalError: ).*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
     (r".*gloo.*(?:Connection (?:closed|reset)|Timed out|timeout|Broken pipe).*", Cause.COLLECTIVE_FAILED, _NETWORK_REMEDY),
+    # Parameters that get no gradient.
+    (r"Expected to have finished reduction in the prior iteration before starting a new one", Cause.USER_ERROR, _IDLE_REMEDY),
     # Batches that are too small.
     (r"Expected more than 1 value per channel when training.*", Cause.CONFIG_INVALID, _NORM_REMEDY),
     # Memory.

@@ -18,7 +18,6 @@ from oarlock_trainer.cadence import Length, SaveClock, SavePlan
 from oarlock_trainer.checkpointing import Saver
 from oarlock_trainer.checkpoints import Checkpointer, LoadedCheckpoint
 from oarlock_trainer.checkpoints.rng import capture_rng, restore_rng
-from oarlock_trainer.compilation import rehearse
 from oarlock_trainer.config import TrainerConfig
 from oarlock_trainer.datasets import Readers, StoredDataset, open_dataset
 from oarlock_trainer.devices import free_memory, read_memory
@@ -34,6 +33,7 @@ from oarlock_trainer.order import Order
 from oarlock_trainer.own_code import digest_code
 from oarlock_trainer.randomness import process_seed
 from oarlock_trainer.rank_record import RankRecord
+from oarlock_trainer.rehearsal import Rehearsal, describe_idle, rehearse
 from oarlock_trainer.reporting import Reporter
 from oarlock_trainer.run_description import write_description
 from oarlock_trainer.signals import StopRequest
@@ -95,7 +95,9 @@ def prepare(
     searches_rows = Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ())
     smallest = count_parts(config.batch_size, processes.count, rows=1, least=learner.fewest_rows)
     parts = smallest if searches_rows else data.parts
-    _rehearse(learner, data, task, parts=parts, on_beat=partial(record.beat, PodPhase.COMPILING))
+    on_pass = partial(record.beat, PodPhase.COMPILING)
+    rehearsal = _rehearse(learner, data, task, processes, parts=parts, on_beat=on_pass)
+    learner = rehearsal.learner
     _seed_process(config.run.recipe.seed, processes.rank)
     beat()
     state = _begin_state(config, learner)
@@ -127,6 +129,8 @@ def prepare(
         loaded=loaded,
         step=step,
     )
+    if rehearsal.idle:
+        steering.reporter.warn(step, describe_idle(rehearsal.idle))
     tuning.announce(steering.reporter, step)
     steering.is_stopping = tuning.is_broken_off
     best_by = str(config.run.keep_best.metric)
@@ -263,15 +267,18 @@ def _tune(
         data = replace(data, rows=min(data.rows, int(rows)), parts=parts)
         # Once more with the size that it will have, in an attempt that resumes as in the first.
         generators = capture_rng(processes.device)
-        _rehearse(learner, data, task, parts=parts, on_beat=partial(record.beat, PodPhase.COMPILING))
+        on_beat = partial(record.beat, PodPhase.COMPILING)
+        learner = _rehearse(learner, data, task, processes, parts=parts, on_beat=on_beat).learner
         restore_rng(generators, processes.device)
     return learner, data, tuning
 
 
-def _rehearse(learner: Learner, data: Data, task: Task, *, parts: int, on_beat: Callable[[], None]) -> None:
+def _rehearse(
+    learner: Learner, data: Data, task: Task, processes: Processes, *, parts: int, on_beat: Callable[[], None]
+) -> Rehearsal:
     on_beat()
     batch, _ = next(data.batches.read(0).split(parts))
-    rehearse(learner.network, learner.model, batch, task=task, precision=learner.precision, on_beat=on_beat)
+    return rehearse(learner, batch, task=task, processes=processes, on_beat=on_beat)
 
 
 def _seed_process(seed: int, rank: int) -> None:
