@@ -95,15 +95,20 @@ def _imagine(spec: TrainingJobSpec, count: int, dataset: Mapping[str, Any] | Non
         version=spec.dataset.version or "0",
         counts={"train": samples, "validation": samples},
         class_count=_CLASSES,
-        sample_shape=[_LENGTH] if text else _imagine_image(described.get("image") or {}),
+        sample_shape=[_LENGTH] if text else _imagine_image(described, least=spec.recipe.augment.crop or 0),
         vocabulary_size=_WORDS if text else None,
     )
     return ReadyDataset(name=spec.dataset.name, uid="", task=task, status=status)
 
 
-def _imagine_image(image: Mapping[str, Any]) -> list[int]:
-    channels = 1 if image.get("channels") == "gray" else 3
-    return [image.get("height") or _SIDE, image.get("width") or _SIDE, channels]
+def _imagine_image(described: Mapping[str, Any], *, least: int) -> list[int]:
+    """Return height, width and channels as the Dataset says; what it leaves open fits whatever needs `least` pixels."""
+    image = described.get("image") or {}
+    width, height = image.get("width"), image.get("height")
+    is_table = any(kind in described.get("layout", {}) for kind in ("csv", "idx"))
+    channels = image.get("channels") or ("gray" if is_table else "rgb")
+    open_side = max(_SIDE, least)
+    return [height or width or open_side, width or height or open_side, 1 if channels == "gray" else 3]
 
 
 def _show(run: Run, spec: TrainingJobSpec) -> dict[str, Any]:
