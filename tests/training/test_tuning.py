@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,31 @@ def test_the_usual_rate_is_kept_when_the_loss_falls_at_none(losses: list[float])
 
     assert choice is not None
     assert (choice.value, "kept" in choice.reason) == (0.05, True)
+
+
+def test_the_usual_rate_is_kept_when_the_steepest_descent_ends_in_the_lowest_point() -> None:
+    """As on 90 images, which are soon known by heart: the loss falls ever faster until it explodes."""
+    rates = [10 ** (-6 + 8 * index / 99) for index in range(100)]
+    losses = [2 - math.sqrt(rate) if rate < 1 else 5.0 for rate in rates]
+    choice = choose_rate(list(zip(rates, losses, strict=True)), usual=0.1)
+
+    assert choice.value == 0.1
+    assert "kept: the sweep says nothing, since its steepest descent ends in its lowest point" in choice.reason
+
+
+@pytest.mark.parametrize(("depth", "is_kept"), [(0.0, True), (0.5, True), (5.0, False)])
+def test_the_usual_rate_is_kept_when_the_loss_falls_by_no_more_than_its_noise(depth: float, *, is_kept: bool) -> None:
+    noise = random.Random(1)
+
+    def measure(step: int, rate: float) -> float:
+        return 9 - depth * (1 + math.tanh(math.log10(rate / 0.01))) / 2 + noise.gauss(0, 0.3) + max(0.0, rate - 9)
+
+    choice = find_rate(measure, usual=0.1)
+
+    assert choice
+    assert (choice.value == 0.1) == is_kept
+    assert ("and a single one varies by 0.3" in choice.reason) == is_kept
+    assert choice.curve
 
 
 def test_a_snapshot_brings_back_weights_moments_statistics_and_random_states() -> None:
