@@ -97,7 +97,12 @@ def test_the_model_is_compiled_when_the_recipe_says_so(
 
     def take_up(function: Any, **_settings: Any) -> Callable[..., Any]:
         """Stand in for torch's compiler, which takes seconds: note which module runs through what it has returned."""
-        return lambda *arguments: (passed.append(function.__self__), function(*arguments))[1]
+
+        def run(*arguments: Any) -> Any:
+            passed.append(function.__self__)
+            return function(*arguments)
+
+        return run
 
     monkeypatch.setattr(torch, "compile", take_up)
     learner, model, blocks = make_learner(compile=toggle, activationCheckpointing=checkpoints)
