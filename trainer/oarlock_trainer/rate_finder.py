@@ -23,7 +23,7 @@ _AT_LEAST = 10
 """Steps before the sweep may end."""
 _APART = 3.0
 """Times the steepest rate, from which on the lowest point is one of a descent and not of a single step."""
-_CLEAR = 3.0
+_CLEAR = 2.0
 """Standard deviations of a single loss that a descent must exceed: in a lower one, the steepest place is anywhere."""
 
 
