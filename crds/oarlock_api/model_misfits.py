@@ -21,7 +21,7 @@ def default_loss(model: Model | None) -> LossName | None:
 
 
 def find_model_misfits(model: Model, recipe: Recipe, dataset: RunDataset) -> Iterator[Finding]:
-    """Yield what keeps the model from this data set; one finding, since the first explains the others."""
+    """Yield what keeps the model from this data set, one finding, since the first explains the others; and what it would not heed."""
     if not model.name:
         return
     built_in = BUILT_IN_MODELS[model.name]
@@ -30,6 +30,18 @@ def find_model_misfits(model: Model, recipe: Recipe, dataset: RunDataset) -> Ite
         finding = _find_other_loss(built_in, recipe.loss.name)
     if finding:
         yield finding
+    if recipe.dropout is not None and not built_in.drops:
+        yield _refuse_dropout(built_in, recipe.dropout)
+
+
+def _refuse_dropout(built_in: BuiltInModel, share: float) -> Finding:
+    having = ", ".join(name for name, model in BUILT_IN_MODELS.items() if model.drops and model.tasks & built_in.tasks)
+    return Finding(
+        path="spec.recipe.dropout",
+        rule=f"must be left out for {built_in.name}, which has no dropout",
+        found=f"{share:g}",
+        remedy=f"leave it out, or use {having}" if having else "leave it out",
+    )
 
 
 def _find_other_task(built_in: BuiltInModel, dataset: RunDataset) -> Finding | None:

@@ -17,6 +17,8 @@ class BuiltInModel:
     """Least height and width in pixels, of images."""
     losses: frozenset[LossName] = frozenset()
     """The losses that it is made for; none: those of its task."""
+    drops: bool = False
+    """Whether it has dropout, whose share `recipe.dropout` sets."""
     head: str = "head"
     """The last layer, whose size is the number of outputs: what `recipe.paramGroups` matches as `head.*`, and what is left
     out of weights that were trained for another number of classes."""
@@ -35,7 +37,7 @@ _READS = frozenset({Task.TEXT_CLASSIFICATION})
 
 _MODELS = (
     BuiltInModel(name="lenet", description="LeNet-5's successor for small images", tasks=_CLASSIFIES, min_side=16),
-    BuiltInModel(name="mlp", description="two hidden layers with dropout, for any size", tasks=_CLASSIFIES),
+    BuiltInModel(name="mlp", description="two hidden layers with dropout, for any size", tasks=_CLASSIFIES, drops=True),
     BuiltInModel(
         name="resnet", description="small residual network for images up to 64 pixels", tasks=_CLASSIFIES, min_side=8
     ),
@@ -44,6 +46,7 @@ _MODELS = (
         description="AlexNet for one GPU, at its best at 224 pixels",
         tasks=_CLASSIFIES,
         min_side=63,
+        drops=True,
         head="classifier.6",
     ),
     BuiltInModel(
@@ -51,9 +54,24 @@ _MODELS = (
         description="GoogLeNet with batch norm and two auxiliary heads while training",
         tasks=_CLASSIFIES,
         min_side=32,
+        drops=True,
     ),
-    BuiltInModel(name="vgg11", description="VGG of 11 layers", tasks=_CLASSIFIES, min_side=32, head="classifier.6"),
-    BuiltInModel(name="vgg16", description="VGG of 16 layers", tasks=_CLASSIFIES, min_side=32, head="classifier.6"),
+    BuiltInModel(
+        name="vgg11",
+        description="VGG of 11 layers",
+        tasks=_CLASSIFIES,
+        min_side=32,
+        drops=True,
+        head="classifier.6",
+    ),
+    BuiltInModel(
+        name="vgg16",
+        description="VGG of 16 layers",
+        tasks=_CLASSIFIES,
+        min_side=32,
+        drops=True,
+        head="classifier.6",
+    ),
     *(
         BuiltInModel(
             name=f"resnet{depth}",
@@ -88,10 +106,12 @@ _MODELS = (
         tasks=_DETECTS,
         min_side=32,
     ),
-    BuiltInModel(name="textcnn", description="convolutions over three to five words", tasks=_READS),
-    BuiltInModel(name="lstm", description="LSTM over words", tasks=_READS),
-    BuiltInModel(name="gru", description="GRU over words", tasks=_READS),
-    BuiltInModel(name="transformer", description="transformer encoder of four layers over words", tasks=_READS),
+    BuiltInModel(name="textcnn", description="convolutions over three to five words", tasks=_READS, drops=True),
+    BuiltInModel(name="lstm", description="LSTM over words", tasks=_READS, drops=True),
+    BuiltInModel(name="gru", description="GRU over words", tasks=_READS, drops=True),
+    BuiltInModel(
+        name="transformer", description="transformer encoder of four layers over words", tasks=_READS, drops=True
+    ),
 )
 
 BUILT_IN_MODELS: dict[str, BuiltInModel] = {model.name: model for model in _MODELS}

@@ -55,6 +55,16 @@ def test_a_siamese_model_takes_the_contrastive_loss_and_no_other() -> None:
     assert default_loss(Model(name="lenet")) is None
 
 
+def test_dropout_is_refused_when_the_model_has_none() -> None:
+    dataset = RunDataset.model_construct(name="digits", task=Task.IMAGE_CLASSIFICATION, sample_shape=[64, 64, 1])
+
+    (finding,) = find_model_misfits(Model(name="lenet"), Recipe(dropout=0.2), dataset)
+
+    assert "spec.recipe.dropout must be left out for lenet, which has no dropout, got 0.2" in str(finding)
+    assert "use mlp, alexnet, " in str(finding)
+    assert list(find_model_misfits(Model(name="mlp"), Recipe(dropout=0.2), dataset)) == []
+
+
 def test_models_that_only_the_trainer_knows_are_left_to_it() -> None:
     assert findings(Model(timm=LibraryModel(name="x")), task=Task.SEGMENTATION, shape=[1, 1, 1]) == []
 

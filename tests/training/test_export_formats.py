@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
 from torch import nn
 from training.made_datasets import make_task_run, write_task_dataset
 
@@ -174,3 +175,15 @@ def test_a_model_is_loaded_when_an_earlier_version_exported_it(name: str, tmp_pa
     (trained.folder / "model.json").write_text(json.dumps(description))
 
     trained.check(load_exported(trained.folder).predict(trained.samples))
+
+
+def test_the_file_of_weights_alone_says_what_it_is_of(tmp_path: Path) -> None:
+    trained = Trained(CASES["texts"], tmp_path)
+
+    with safe_open(trained.folder / "model.safetensors", framework="pt") as file:
+        noted = json.loads(file.metadata()["oarlock"])
+
+    said = json.loads((trained.folder / "model.json").read_text())
+    del said["weights"]
+    assert noted == said
+    assert noted["classes"] == trained.dataset.manifest.classes

@@ -1,8 +1,9 @@
 """The trained model for others to use: weights as safetensors, and beside them what one must know to use them.
 
 `export/model.safetensors` holds parameters and buffers under the names of the built-in model; `export/model.json` says which
-model and recipe made them, from which checkpoint, the class names, and how a sample becomes the model's input; for a model of
-words, `export/vocabulary.txt` has these. Only rank 0 writes; `model.json` comes last, so a folder that has it is complete.
+model and recipe made them, from which checkpoint, the class names, and how a sample becomes the model's input, which the metadata of
+the weights' file say too; for a model of words, `export/vocabulary.txt` has these. Only rank 0 writes; `model.json` comes last, so a
+folder that has it is complete.
 """
 
 import hashlib
@@ -54,12 +55,16 @@ def export_model(
         StorageError: if the volume refuses.
     """
     folder = run_dir / EXPORT_DIR
-    weights = save(_separate(model))
-    description = _describe(run, dataset, task, origin, digest=hashlib.sha256(weights).hexdigest(), size=len(weights))
+    description = _describe(run, dataset, task, origin)
     tokenizer = dataset.tokenizer()
     words = format_words(tokenizer.words).encode() if tokenizer is not None and tokenizer.words else None
     if tokenizer is not None:
         description["tokenizer"] = _describe_tokenizer(tokenizer, words)
+    # Inside as well, so that a file that was copied alone still says what goes in and what comes out.
+    noted = {"format": "pt", "oarlock": json.dumps(description, ensure_ascii=False)}
+    weights = save(_separate(model), metadata=noted)
+    digest = hashlib.sha256(weights).hexdigest()
+    description["weights"] = {"file": WEIGHTS_NAME, "sha256": digest, "bytes": len(weights)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DESCRIPTION_NAME).unlink(missing_ok=True)
@@ -92,12 +97,9 @@ def _separate(model: nn.Module) -> dict[str, Tensor]:
     return copies
 
 
-def _describe(
-    run: WorkerRun, dataset: StoredDataset, task: Task, origin: Origin, *, digest: str, size: int
-) -> dict[str, Any]:
+def _describe(run: WorkerRun, dataset: StoredDataset, task: Task, origin: Origin) -> dict[str, Any]:
     return {
         "formatVersion": FORMAT_VERSION,
-        "weights": {"file": WEIGHTS_NAME, "sha256": digest, "bytes": size},
         "model": run.model.to_wire(),
         "task": run.task.value,
         "classes": dataset.manifest.classes,

@@ -25,6 +25,7 @@ from oarlock_trainer.first_agreement import check_agreement, seed_all
 from oarlock_trainer.first_weights import FirstWeights, load_first_weights, wants_first_weights
 from oarlock_trainer.leader_buffers import LeaderBuffers
 from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.models.dropping import set_dropout
 from oarlock_trainer.models.fitting import check_fit, find_fewest_samples
 from oarlock_trainer.optimizers import add_l1_penalty, build_optimizer, highest_learning_rate
 from oarlock_trainer.parameter_groups import freeze_parameters, freeze_statistics
@@ -144,12 +145,14 @@ def build_fitting_model(run: WorkerRun, form: SampleForm, outputs: int) -> nn.Mo
     """Return the model on the CPU, its weights drawn from torch's global generator.
 
     Raises:
-        ConfigError: if there is no such model, or the samples do not fit it.
+        ConfigError: if there is no such model, the samples do not fit it, or it has no dropout that the recipe could set.
         UserCodeError: if code of the user's own raises.
     """
     model = build_model(run.model, form, outputs)
     if run.model.name is None:
         check_fit(model, run.model, form, outputs=outputs, task=run.task)
+    if run.recipe.dropout is not None:
+        set_dropout(model, run.recipe.dropout)
     return model
 
 

@@ -352,6 +352,8 @@ class Recipe(WireModel):
     """pixel subtracts one mean per channel, image a mean for every pixel."""
     gradient_clip_norm: PositiveFloat | None = None
     """L2 norm to which gradients are clipped. Absent: they are not."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the values that the model's dropout layers leave out while it is trained. Absent: as the model has it."""
     ema: Ema | None = None
     """An exponential moving average of the weights. Absent: none."""
     validation: Validation = Validation()
