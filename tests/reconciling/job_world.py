@@ -71,7 +71,7 @@ class JobWorld:
     """Whether the job is to begin with those of an earlier one."""
     earlier: ObservedEarlierJob | None = None
     mounting: set[str] = field(default_factory=set)
-    """Pods that mount the earlier job's claim."""
+    """UIDs of pods that mount the earlier job's claim: names are used again."""
     created: int = 0
     seen: deque[ObservedJob] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
@@ -157,8 +157,9 @@ class JobWorld:
                 self._ask_to_end(pod)
             budget = self._spend(budget)
         for manifest in plan.create:
+            before = self.created
             self._create(manifest)
-            waits = manifest["metadata"]["name"] in self.mounting and WEIGHTS not in observed.claims
+            waits = self.created > before and f"uid-{self.created}" in self.mounting and WEIGHTS not in observed.claims
             assert not waits, "a pod would wait for a claim that is known not to be there"
             budget = self._spend(budget)
 
@@ -243,7 +244,7 @@ class JobWorld:
         assert mounts or self.checkpoint_step or not self.begins_with_weights, "a pod would begin with nothing"
         assert not mounts or is_in_doubt or not saved, "a pod waits for what it does without"
         if mounts:
-            self.mounting.add(manifest["metadata"]["name"])
+            self.mounting.add(f"uid-{self.created}")
 
     def check(self) -> None:
         """Check what holds between any two events."""
@@ -266,7 +267,7 @@ class JobWorld:
                 self.pods[pod.name] = run_pod(pod, started=self.now, scheduled_at=self.now)
 
     def has_volumes(self, pod: ObservedPod) -> bool:
-        return pod.name not in self.mounting or WEIGHTS in self.claims
+        return pod.uid not in self.mounting or WEIGHTS in self.claims
 
     def end_deleted(self) -> None:
         gone = [pod.name for pod in self.pods.values() if pod.deleting and pod.node not in self.lost_nodes]
@@ -310,7 +311,7 @@ class JobWorld:
 
     def _restore_needed(self) -> None:
         """Bring back what the status, or a pod without a node, asks for."""
-        waiting = [pod for pod in self.pods.values() if pod.phase == "Pending" and pod.name in self.mounting]
+        waiting = [pod for pod in self.pods.values() if pod.phase == "Pending" and pod.uid in self.mounting]
         saved = self.status.checkpoint is not None and self.status.checkpoint.latest is not None
         if self.begins_with_weights and (waiting or not saved):
             self.finish_earlier()
