@@ -61,7 +61,8 @@ def export_model(
     if tokenizer is not None:
         description["tokenizer"] = _describe_tokenizer(tokenizer, words)
     # Inside as well, so that a file that was copied alone still says what goes in and what comes out.
-    noted = {"format": "pt", "oarlock": json.dumps(description, ensure_ascii=False)}
+    # One entry alone: safetensors writes several in any order, and equal models are equal files.
+    noted = {"oarlock": json.dumps(description, ensure_ascii=False)}
     weights = save(_separate(model), metadata=noted)
     digest = hashlib.sha256(weights).hexdigest()
     description["weights"] = {"file": WEIGHTS_NAME, "sha256": digest, "bytes": len(weights)}
