@@ -15,7 +15,7 @@ from oarlock_trainer.reports.charts import draw_chart, find_ticks, smooth, thin
 from oarlock_trainer.reports.facts import Chart, Curve, ReportFacts
 from oarlock_trainer.reports.matrices import draw_matrix, list_confused
 from oarlock_trainer.reports.page import build_page
-from oarlock_trainer.reports.wording import say_figure, say_seconds
+from oarlock_trainer.reports.wording import say_figure, say_seconds, shorten_tree
 
 SECTIONS = (
     "summary warnings curves confusion classes rates worst speed course recipe data system".split()  # noqa: SIM905  # reads as a list
@@ -155,3 +155,12 @@ def test_a_browser_shows_the_report_without_complaint(tmp_path: Path) -> None:
     assert [line for line in shown.stderr.splitlines() if "CONSOLE" in line] == []
     assert [name for name in _Seen(shown.stdout).ids if name != "tip"] == SECTIONS
     assert HOSTILE not in shown.stdout
+
+
+def test_names_are_joined_when_facts_are_nested_deeper_than_a_page_is_wide() -> None:
+    source = {"package": {"name": "mlxtend", "path": "a/b"}, "none": {}}
+
+    assert shorten_tree({"made": {"source": source, "seed": 0}, "mean": [1, 2]}) == {
+        "made": {"source.package.name": "mlxtend", "source.package.path": "a/b", "source.none": {}, "seed": 0},
+        "mean": [1, 2],
+    }

@@ -19,7 +19,7 @@ from oarlock_trainer.reports.charts import choose_colour, draw_chart
 from oarlock_trainer.reports.facts import Chart, Findings, ReportFacts, Share
 from oarlock_trainer.reports.matrices import draw_matrix, list_confused
 from oarlock_trainer.reports.timelines import draw_timeline
-from oarlock_trainer.reports.wording import say_bytes, say_figure, say_number, say_time
+from oarlock_trainer.reports.wording import say_bytes, say_figure, say_number, say_time, shorten_tree
 
 _COUNTS = frozenset({"support"})
 """Columns of the table of classes that are no shares of one."""
@@ -77,6 +77,7 @@ def build_page(facts: ReportFacts) -> str:
 def _environment() -> Environment:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
+        "shortened": shorten_tree,
         "ratio": lambda value: say_figure(value, "ratio"),
         "figure": say_number,
         "colour": choose_colour,

@@ -1,7 +1,9 @@
 """How figures read: short, with the unit that fits. Pure."""
 
 import math
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
 _SPELLED = {"iou": "IoU", "map50": "mAP 50"}
@@ -71,3 +73,20 @@ def say_title(quantity: str) -> str:
     """Return the name of a quantity of the table in words, as a title."""
     words = say_name(quantity)
     return words if quantity in _SPELLED else words.capitalize()
+
+
+def shorten_tree(value: Any, *, levels: int = 2) -> Any:
+    """Return nested facts with at most so many levels of names: those below are joined by dots, so that columns stay wide enough."""
+    if not isinstance(value, Mapping):
+        return value
+    if levels > 1:
+        return {name: shorten_tree(inner, levels=levels - 1) for name, inner in value.items()}
+    return dict(_join_names(value))
+
+
+def _join_names(value: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, Mapping) and inner:
+            yield from ((f"{name}.{path}", leaf) for path, leaf in _join_names(inner))
+        else:
+            yield name, inner
