@@ -4,12 +4,16 @@ From it come the API's enumeration (`keepBest.metric`), the Prometheus names, th
 that a figure has one name, one unit and one direction everywhere. Standard library only: the agent reads it in any image.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 PROMETHEUS_PREFIX = "oarlock_trainer_"
+VALIDATION_LOSS = "validation/loss"
+"""What every validation of a model measures."""
 
 
 class Direction(StrEnum):
@@ -219,4 +223,20 @@ def is_as_good(name: str, candidate: float, incumbent: float) -> bool:
     Raises:
         KeyError: if the table has no such metric.
     """
-    return not is_better(name, incumbent, candidate)
+    return candidate == incumbent or is_better(name, candidate, incumbent)
+
+
+def outranks(name: str, candidate: Mapping[str, Any], incumbent: Mapping[str, Any]) -> bool:
+    """Say whether a validation is to count as the best instead of an earlier one: by `name`; of equals, if its loss is not greater.
+
+    Args:
+        name: the metric that ranks.
+        candidate: figures of the later validation by their names; one without a loss has the greatest.
+        incumbent: those of the earlier one.
+
+    Raises:
+        KeyError: if the table has no such metric, or one of the two lacks it.
+    """
+    if candidate[name] != incumbent[name]:
+        return is_better(name, candidate[name], incumbent[name])
+    return bool(candidate.get(VALIDATION_LOSS, math.inf) <= incumbent.get(VALIDATION_LOSS, math.inf))

@@ -99,15 +99,9 @@ def resolve(
         task=run_dataset.task if run_dataset else Task.IMAGE_CLASSIFICATION,
         defaults=defaults,
     )
-    findings = [
-        *(_find_data_misfits(spec, run_dataset) if run_dataset else ()),
-        *(_find_recipe_misfits(spec, recipe, run_dataset, workers) if run_dataset and recipe and spec.model else ()),
-        *_find_volume_misfits(spec, run_dataset, workers, claim_access_modes or {}),
-        *find_unshared_weights(earlier, workers, claim=checkpoints.claim, access_modes=claim_access_modes or {}),
-        *find_bad_patterns(spec.recipe),
-        *find_bad_match(spec.model or Model()),
-    ]
-    if findings:
+    misfits = _find_misfits(spec, recipe, run_dataset, workers, access_modes=claim_access_modes or {})
+    shared = find_unshared_weights(earlier, workers, claim=checkpoints.claim, access_modes=claim_access_modes or {})
+    if findings := [*misfits, *shared]:
         raise UnresolvableError(findings)
     frozen = Run(
         contract_version=CONTRACT_VERSION,
@@ -282,6 +276,23 @@ def _find_data_misfits(spec: TrainingJobSpec, dataset: RunDataset) -> Iterator[F
             found=f"{dataset.train_samples} and {dataset.validation_samples} in {dataset.name}",
             remedy="raise split.validation of the Dataset",
         )
+
+
+def _find_misfits(
+    spec: TrainingJobSpec,
+    recipe: Recipe | None,
+    dataset: RunDataset | None,
+    workers: RunWorkers,
+    *,
+    access_modes: Mapping[str, Sequence[str]],
+) -> Iterator[Finding]:
+    if dataset is not None:
+        yield from _find_data_misfits(spec, dataset)
+    if dataset is not None and recipe is not None and spec.model is not None:
+        yield from _find_recipe_misfits(spec, recipe, dataset, workers)
+    yield from _find_volume_misfits(spec, dataset, workers, access_modes)
+    yield from find_bad_patterns(spec.recipe)
+    yield from find_bad_match(spec.model or Model())
 
 
 def _find_recipe_misfits(

@@ -15,6 +15,7 @@ from oarlock_trainer.reports.charts import draw_chart, find_ticks, smooth, thin
 from oarlock_trainer.reports.facts import Chart, Curve, ReportFacts
 from oarlock_trainer.reports.matrices import draw_matrix, list_confused
 from oarlock_trainer.reports.page import build_page
+from oarlock_trainer.reports.reading import find_best
 from oarlock_trainer.reports.wording import say_figure, say_seconds, shorten_tree
 
 SECTIONS = (
@@ -164,3 +165,26 @@ def test_names_are_joined_when_facts_are_nested_deeper_than_a_page_is_wide() -> 
         "made": {"source.package.name": "mlxtend", "source.package.path": "a/b", "source.none": {}, "seed": 0},
         "mean": [1, 2],
     }
+
+
+@pytest.mark.parametrize(
+    ("figures", "best"),
+    [
+        ([(0.5, 1.0), (0.9, 0.6), (0.9, 0.4), (0.9, 0.5)], 3),
+        ([(0.5, 1.0), (0.9, None), (0.7, 0.4)], 3),
+        ([(0.5, None), (0.9, None), (0.9, None)], 3),
+    ],
+    ids=["of equals the least loss", "without a loss it is no number", "no losses are told"],
+)
+def test_the_best_validation_is_the_one_that_training_takes(
+    figures: list[tuple[float, float | None]], best: int
+) -> None:
+    lines = [
+        {"step": step, "validation/accuracy": accuracy, **({} if loss is None else {"validation/loss": loss})}
+        for step, (accuracy, loss) in enumerate(figures, 1)
+    ]
+
+    found = find_best(lines, "validation/accuracy")
+
+    assert found is not None
+    assert found["step"] == best

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from oarlock_api.contract import Outcome, PodPhase
-from oarlock_api.metrics import is_as_good
+from oarlock_api.metrics import VALIDATION_LOSS, outranks
 from oarlock_trainer.best_weights import choose_weights, read_weights
 from oarlock_trainer.cadence import is_validation_due
 from oarlock_trainer.config import TrainerConfig
@@ -31,7 +31,7 @@ from oarlock_trainer.retrospect import look_back
 from oarlock_trainer.sharding import gather_model
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.signs_of_life import beating
-from oarlock_trainer.state import VALIDATED_STEP, best_counter
+from oarlock_trainer.state import VALIDATED_STEP, best_counter, best_loss_counter
 from oarlock_trainer.validation import validate
 
 _VALIDATION_ROWS = 4
@@ -145,16 +145,17 @@ def _rank_validation(p: Preparation, step: int, metrics: dict[str, float]) -> _V
     counters[VALIDATED_STEP] = step
     count_validation(p.early_stop, counters, step, metrics)
     p.steering.reporter.show_patience(describe_patience(p.early_stop, counters))
-    value, loss = metrics[name], metrics["validation/loss"]
-    best, of_best = counters.get(best_counter(name)), f"{best_counter(name)}/loss"
-    # A model whose outputs are no numbers is the best of nothing, whatever class is read out of them; of two with the same
-    # accuracy, the one with the greater loss is not either.
-    counts = math.isfinite(value) and math.isfinite(loss)
-    counts = counts and not (value == best and loss > counters.get(of_best, math.inf))
-    is_best = counts and (best is None or is_as_good(name, value, best))
+    value, loss = metrics[name], metrics[VALIDATION_LOSS]
+    best = counters.get(best_counter(name))
+    before = {name: best, VALIDATION_LOSS: counters.get(best_loss_counter(name), math.inf)}
+    # A model whose outputs are no numbers is the best of nothing, whatever class is read out of them.
+    is_sound = math.isfinite(value) and math.isfinite(loss)
+    is_best = is_sound and (best is None or outranks(name, metrics, before))
     if is_best:
-        counters.update({best_counter(name): value, of_best: loss})
-    return _Validated(metric=value if counts else math.nan, is_best=is_best)
+        counters.update({best_counter(name): value, best_loss_counter(name): loss})
+    # What is as accurate as the best with a greater loss must not take its place among the checkpoints either.
+    ranks = is_sound and (is_best or value != best)
+    return _Validated(metric=value if ranks else math.nan, is_best=is_best)
 
 
 def _suspend(p: Preparation, processes: Processes, step: int, *, metric: float | None) -> Outcome:

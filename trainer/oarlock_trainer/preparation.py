@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -92,10 +92,7 @@ def prepare(
     task = build_task(config.run, dataset, device=processes.device)
     learner = build_learner(config, processes, form=task.form, outputs=task.outputs)
     data = _open_data(config, processes, dataset, task, on_beat=beat, closing=closing)
-    searches_rows = Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ())
-    smallest = count_parts(config.batch_size, processes.count, rows=1, least=learner.fewest_rows)
-    parts = smallest if searches_rows else data.parts
-    on_pass = partial(record.beat, PodPhase.COMPILING)
+    parts, on_pass = _count_rehearsed_parts(config, processes, learner, data), partial(record.beat, PodPhase.COMPILING)
     rehearsal = _rehearse(learner, data, task, processes, parts=parts, on_beat=on_pass)
     learner = rehearsal.learner
     _seed_process(config.run.recipe.seed, processes.rank)
@@ -119,31 +116,19 @@ def prepare(
         stop=stop,
         step=step,
     )
-    _announce(
-        steering.reporter,
-        config,
-        processes=processes,
-        learner=learner,
-        data=data,
-        checkpointer=checkpointer,
-        loaded=loaded,
-        step=step,
-    )
-    if rehearsal.idle:
-        steering.reporter.warn(step, describe_idle(rehearsal.idle))
-    tuning.announce(steering.reporter, step)
     steering.is_stopping = tuning.is_broken_off
-    best_by = str(config.run.keep_best.metric)
-    return Preparation(
+    prepared = Preparation(
         data=data,
         task=task,
         learner=learner,
         state=state,
-        best_by=best_by,
+        best_by=str(config.run.keep_best.metric),
         early_stop=config.run.recipe.early_stop,
         step=step,
         steering=steering,
     )
+    _announce(prepared, config, processes, checkpointer=checkpointer, loaded=loaded, idle=rehearsal.idle, tuning=tuning)
+    return prepared
 
 
 def _claim_run(config: TrainerConfig, processes: Processes, record: RankRecord) -> Checkpointer:
@@ -273,6 +258,13 @@ def _tune(
     return learner, data, tuning
 
 
+def _count_rehearsed_parts(config: TrainerConfig, processes: Processes, learner: Learner, data: Data) -> int:
+    """Return the micro-batches of a step for the rehearsal: the least that the search may try, if one is made."""
+    if Tunable.MICRO_BATCH_SIZE in (config.run.recipe.tune or ()):
+        return count_parts(config.batch_size, processes.count, rows=1, least=learner.fewest_rows)
+    return data.parts
+
+
 def _rehearse(
     learner: Learner, data: Data, task: Task, processes: Processes, *, parts: int, on_beat: Callable[[], None]
 ) -> Rehearsal:
@@ -334,46 +326,54 @@ def _build_steering(
 
 
 def _announce(
-    reporter: Reporter,
+    p: Preparation,
     config: TrainerConfig,
-    *,
     processes: Processes,
-    learner: Learner,
-    data: Data,
+    *,
     checkpointer: Checkpointer,
     loaded: LoadedCheckpoint | None,
-    step: int,
+    idle: Sequence[str],
+    tuning: Tuning,
 ) -> None:
-    """Say what was chosen, and where the run goes on."""
-    reporter.say(
-        "start",
-        step,
-        f"training {describe_model(config.run.model)} on {processes.count} x {processes.device.type}, "
-        + (f"from the checkpoint of step {step}" if loaded else "from the beginning"),
-        attempt=config.attempt,
-        processes=processes.count,
-        parallelism=config.run.recipe.parallelism.value,
-        threads=config.threads,
-        device=str(processes.device),
-        precision=str(learner.precision).removeprefix("torch."),
-        compilation=learner.compilation,
-        resident=data.batches.resident,
-        deterministic=config.run.recipe.deterministic,
-        torch=torch.__version__,
-        **describe_machine(),
-    )
-    if processes.leads:
-        write_description(config.run_dir, config.run, data.dataset)
-    reporter.introduce(world_size=processes.count, build=describe_build(processes.device))
-    if learner.first_weights is not None:
-        reporter.say("firstWeights", step, str(learner.first_weights), leftOut=list(learner.first_weights.left_out))
+    """Say what was chosen and found, and where the run goes on."""
+    _describe_start(p, config, processes, resumes=loaded is not None)
+    reporter, step = p.steering.reporter, p.step
+    if p.learner.first_weights is not None:
+        reporter.say("firstWeights", step, str(p.learner.first_weights), leftOut=list(p.learner.first_weights.left_out))
     reporter.note_checkpoints(latest=checkpointer.latest, best=checkpointer.best)
     reporter.warn(step, *(loaded.warnings if loaded else checkpointer.warnings))
     if loaded is not None and loaded.extends:
         reporter.say(
             "extension", step, f"the run is longer than when the checkpoint was written: {config.run.steps} steps"
         )
-    if len(data.validation) == 0:
+    if len(p.data.validation) == 0:
         reporter.warn(
             step, "the data set has no validation samples: nothing is validated, and the last model is exported"
         )
+    if idle:
+        reporter.warn(step, describe_idle(idle))
+    tuning.announce(reporter, step)
+
+
+def _describe_start(p: Preparation, config: TrainerConfig, processes: Processes, *, resumes: bool) -> None:
+    reporter, step = p.steering.reporter, p.step
+    reporter.say(
+        "start",
+        step,
+        f"training {describe_model(config.run.model)} on {processes.count} x {processes.device.type}, "
+        + (f"from the checkpoint of step {step}" if resumes else "from the beginning"),
+        attempt=config.attempt,
+        processes=processes.count,
+        parallelism=config.run.recipe.parallelism.value,
+        threads=config.threads,
+        device=str(processes.device),
+        precision=str(p.learner.precision).removeprefix("torch."),
+        compilation=p.learner.compilation,
+        resident=p.data.batches.resident,
+        deterministic=config.run.recipe.deterministic,
+        torch=torch.__version__,
+        **describe_machine(),
+    )
+    if processes.leads:
+        write_description(config.run_dir, config.run, p.data.dataset)
+    reporter.introduce(world_size=processes.count, build=describe_build(processes.device))

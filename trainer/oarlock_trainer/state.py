@@ -24,6 +24,11 @@ def best_counter(metric: str) -> str:
     return f"best/{metric}"
 
 
+def best_loss_counter(metric: str) -> str:
+    """Return the name of the counter that holds the validation loss of the best by `metric`, which decides between equals."""
+    return f"{best_counter(metric)}/loss"
+
+
 CheckpointedRun = WorkerRun | ScriptRun
 """What runs have checkpoints."""
 

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from oarlock_api.metrics import METRICS_BY_NAME, is_as_good
+from oarlock_api.metrics import METRICS_BY_NAME, VALIDATION_LOSS, outranks
 from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME
 from oarlock_trainer.reports.course import list_attempts, list_checkpoints, list_moments, list_shares
 from oarlock_trainer.reports.curves import MOST_OWN, choose_axis, list_charts, list_own_quantities, list_pace_charts
@@ -125,9 +125,9 @@ def _list_headline(log: Log, best_by: str, *, steps: int) -> Iterator[tuple[str,
             say_figure(best[best_by], METRICS_BY_NAME[best_by].unit),
             f"best, at {_say_when(best, across)}",
         )
-    if log.validations and best_by != "validation/loss" and "validation/loss" in log.validations[-1]:
+    if log.validations and best_by != VALIDATION_LOSS and VALIDATION_LOSS in log.validations[-1]:
         last = log.validations[-1]
-        yield "validation loss", say_number(last["validation/loss"]), f"last, at {_say_when(last, across)}"
+        yield "validation loss", say_number(last[VALIDATION_LOSS]), f"last, at {_say_when(last, across)}"
     lines = log.steps or log.validations
     if lines:
         yield _say_progress(lines[-1], across, steps=steps)
@@ -175,10 +175,13 @@ def _say_epoch(line: Line) -> str:
 
 
 def find_best(validations: Sequence[Line], name: str) -> Line | None:
-    """Return the validation with the best value of a metric, the last of several; None if there is none."""
+    """Return the validation that is the best by a metric, as training ranks them; None if there is none."""
+    measured = [line for line in validations if name in line]
+    # Where losses are known, a validation without one had none that is a number.
+    sound = [line for line in measured if VALIDATION_LOSS in line]
     best: Line | None = None
-    for line in validations:
-        if name in line and (best is None or is_as_good(name, line[name], best[name])):
+    for line in sound or measured:
+        if best is None or outranks(name, line, best):
             best = line
     return best
 
