@@ -74,7 +74,8 @@ def _find_missing_folder(manifest: Manifest) -> Sequence[Problem]:
     folder = (manifest.body["metadata"].get("annotations") or {}).get(LOCAL_FOLDER_ANNOTATION)
     if manifest.kind != "PersistentVolumeClaim" or not folder or Path(folder).is_dir():
         return ()
-    finding = Finding(path=_PATH, rule="must name a folder that is there", found=folder, remedy="correct the path")
+    remedy = "make the folder first, as the comments of the manifests may say, or correct the path"
+    finding = Finding(path=_PATH, rule="must name a folder that is there", found=folder, remedy=remedy)
     return (Problem(place=manifest.place_of(_PATH), finding=finding),)
 
 
