@@ -29,6 +29,7 @@ class JoinWatch:
         self._config, self._host, self._port = config, host.strip("[]"), int(port)
         self._over = threading.Event()
         self._known = threading.Event()
+        self._nobodys: set[str] = set()  # sockets on our port that were not our torchrun's at the last look
         self.launcher = 0
         """Process of torchrun, once it is started."""
         self.view = JoinStatus(state=JoinState.STARTING, since=time.time(), endpoint=config.rendezvous_endpoint)
@@ -69,19 +70,23 @@ class JoinWatch:
                 self._take(state, detail)
             self._over.wait(_LOOK_SECONDS)
 
-    def _take(self, state: JoinState, detail: str) -> None:
+    def _take(self, state: str, detail: str) -> None:
         since = self.view.since if state == self.view.state else time.time()
         self.view = JoinStatus(
             state=state, since=since, endpoint=self._config.rendezvous_endpoint, detail=detail[:_MAX_DETAIL]
         )
 
-    def _look_at_home(self) -> tuple[JoinState, str]:
-        is_ours = sockets.find_listener(self.launcher, port=self._port)
-        if is_ours is None:
-            return JoinState.STARTING, ""
-        return (JoinState.JOINED, "") if is_ours else (JoinState.PORT_TAKEN, f"another process listens on {self._port}")
+    def _look_at_home(self) -> tuple[str, str]:
+        listeners = sockets.find_listeners(self._port)
+        if sockets.holds(self.launcher, listeners):
+            return JoinState.JOINED, ""
+        # The sockets of our own torchrun, when it ends, are nobody's for a moment: a stranger's are there at the next look too.
+        strangers, self._nobodys = listeners & self._nobodys, listeners
+        if strangers:
+            return JoinState.PORT_TAKEN, f"another process listens on {self._port}"
+        return (self.view.state, self.view.detail) if listeners else (JoinState.STARTING, "")
 
-    def _look_for_node_zero(self) -> tuple[JoinState, str]:
+    def _look_for_node_zero(self) -> tuple[str, str]:
         if self.launcher and sockets.is_connected(self.launcher, port=self._port):
             return JoinState.JOINED, ""
         try:

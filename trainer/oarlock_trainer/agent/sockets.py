@@ -25,14 +25,19 @@ class _Line:
 
 def is_connected(pid: int, *, port: int) -> bool:
     """Say whether a process holds a connection to `port` of any host."""
-    inodes = {line.inode for line in _read_tables() if line.state == _ESTABLISHED and line.remote_port == port}
+    return holds(
+        pid, {line.inode for line in _read_tables() if line.state == _ESTABLISHED and line.remote_port == port}
+    )
+
+
+def find_listeners(port: int) -> set[str]:
+    """Return the inodes of the sockets that listen on `port`, whoever holds them."""
+    return {line.inode for line in _read_tables() if line.state == _LISTENING and line.local_port == port}
+
+
+def holds(pid: int, inodes: set[str]) -> bool:
+    """Say whether a process holds one of these sockets. One that is ending holds none, and its sockets outlive it a little."""
     return bool(inodes & _list_sockets(pid)) if inodes else False
-
-
-def find_listener(pid: int, *, port: int) -> bool | None:
-    """Say whether it is this process that listens on `port`; None: nobody does."""
-    inodes = {line.inode for line in _read_tables() if line.state == _LISTENING and line.local_port == port}
-    return bool(inodes & _list_sockets(pid)) if inodes else None
 
 
 def _read_tables() -> Iterator[_Line]:
