@@ -29,14 +29,7 @@ def find_idle_fields(recipe: Recipe, *, task: Task, sample_shape: list[int]) -> 
 
 
 def _find_idle_loss_fields(loss: Loss, task: Task) -> Iterator[Finding]:
-    if loss.class_weights is not ClassWeights.NONE and (loss.name not in _WEIGHTED or task is Task.OBJECT_DETECTION):
-        detects = task is Task.OBJECT_DETECTION
-        yield Finding(
-            path="spec.recipe.loss.classWeights",
-            rule=f"must be none for {task}" if detects else f"must be none for the loss {loss.name}",
-            found=str(loss.class_weights),
-            remedy="leave it out" if detects else f"leave it out, or use {', '.join(sorted(_WEIGHTED))}",
-        )
+    yield from _find_idle_weights(loss, task)
     if loss.label_smoothing and loss.name not in _SMOOTHED:
         yield Finding(
             path="spec.recipe.loss.labelSmoothing",
@@ -49,6 +42,28 @@ def _find_idle_loss_fields(loss: Loss, task: Task) -> Iterator[Finding]:
         yield _describe_stranger("focalGamma", loss.focal_gamma, loss, owner=LossName.FOCAL)
     if loss.margin != default.margin and loss.name is not LossName.CONTRASTIVE:
         yield _describe_stranger("margin", loss.margin, loss, owner=LossName.CONTRASTIVE)
+
+
+def _find_idle_weights(loss: Loss, task: Task) -> Iterator[Finding]:
+    detects = task is Task.OBJECT_DETECTION
+    if loss.name in _WEIGHTED and not detects:
+        return
+    owner = str(task) if detects else f"the loss {loss.name}"
+    remedy = "leave it out" if detects else f"leave it out, or use {', '.join(sorted(_WEIGHTED))}"
+    if loss.class_weights is not ClassWeights.NONE:
+        yield Finding(
+            path="spec.recipe.loss.classWeights",
+            rule=f"must be none for {owner}",
+            found=str(loss.class_weights),
+            remedy=remedy,
+        )
+    if loss.weight_by_class is not None:
+        yield Finding(
+            path="spec.recipe.loss.weightByClass",
+            rule=f"must be left out for {owner}",
+            found=", ".join(sorted(loss.weight_by_class)),
+            remedy=remedy,
+        )
 
 
 def _describe_stranger(parameter: str, value: float, loss: Loss, *, owner: LossName) -> Finding:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from oarlock_api.class_weights import find_classes_unknown_early
 from oarlock_api.contract import CONTRACT_VERSION, DEFAULT_STATUS_PORT
 from oarlock_api.findings import Finding, InvalidError
 from oarlock_api.group_rules import find_bad_patterns
@@ -101,7 +102,7 @@ def resolve(
     )
     misfits = _find_misfits(spec, recipe, run_dataset, workers, access_modes=claim_access_modes or {})
     shared = find_unshared_weights(earlier, workers, claim=checkpoints.claim, access_modes=claim_access_modes or {})
-    if findings := [*misfits, *shared]:
+    if findings := [*misfits, *shared, *_find_strange_classes(recipe, dataset)]:
         raise UnresolvableError(findings)
     frozen = Run(
         contract_version=CONTRACT_VERSION,
@@ -293,6 +294,12 @@ def _find_misfits(
     yield from _find_volume_misfits(spec, dataset, workers, access_modes)
     yield from find_bad_patterns(spec.recipe)
     yield from find_bad_match(spec.model or Model())
+
+
+def _find_strange_classes(recipe: Recipe | None, dataset: ReadyDataset | None) -> Iterator[Finding]:
+    if recipe is not None and recipe.loss is not None and dataset is not None:
+        status = dataset.status
+        yield from find_classes_unknown_early(recipe.loss, status.classes, count=status.class_count)
 
 
 def _find_recipe_misfits(

@@ -7,6 +7,7 @@ models.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from oarlock_api.class_weights import CLASS_WEIGHT_RULES
 from oarlock_api.dataset_rules import TASK_RULES
 from oarlock_api.findings import Finding
 from oarlock_api.group_rules import PARAMETER_GROUP_RULES
@@ -161,6 +162,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
         rule="must have ema for validation.weights to be ema",
         remedy="add ema, or set validation.weights to model",
     ),
+    *CLASS_WEIGHT_RULES,
     *OPTIMIZER_RULES,
     *PARAMETER_GROUP_RULES,
     *SCHEDULE_RULES,

@@ -30,6 +30,18 @@ def find(task: Task, shape: list[int], recipe: dict[str, Any]) -> list[str]:
     [
         (BOXES, COLOR, {"loss": {"classWeights": "balanced"}}, "loss.classWeights must be none for objectDetection"),
         (
+            BOXES,
+            COLOR,
+            {"loss": {"weightByClass": {"a": 2}}},
+            "loss.weightByClass must be left out for objectDetection, got a",
+        ),
+        (
+            CLASSES,
+            COLOR,
+            {"loss": {"name": "contrastive", "weightByClass": {"b": 2, "a": 1}}},
+            "loss.weightByClass must be left out for the loss contrastive, got a, b",
+        ),
+        (
             CLASSES,
             COLOR,
             {"loss": {"focalGamma": 5}},
@@ -68,6 +80,7 @@ def test_a_field_is_refused_when_nothing_would_act_on_it(
         (BOXES, COLOR, {"loss": {"focalGamma": 3}}),
         (CLASSES, COLOR, {"loss": {"name": "focal", "focalGamma": 3, "classWeights": "balanced"}}),
         (CLASSES, COLOR, {"loss": {"name": "contrastive", "margin": 3}}),
+        (PIXELS, COLOR, {"loss": {"name": "diceCrossEntropy", "weightByClass": {"a": 2}}}),
         (CLASSES, COLOR, {"meanSubtraction": "image", "augment": {"color": {}}}),
         (CLASSES, COLOR, {"meanSubtraction": "none", "augment": WHITE}),
         (WORDS, TEXT, {"meanSubtraction": "none"}),

@@ -110,6 +110,19 @@ def test_a_remedy_is_named_when_job_and_data_do_not_fit(
         run_of(spec, **status)
 
 
+@pytest.mark.parametrize("count", [2, 60])
+def test_a_weight_of_no_class_is_refused_when_the_status_shows_all_names_as_they_are(count: int) -> None:
+    weighted = {"recipe": {"loss": {"weightByClass": {"spma": 2, "<ham>": 2, "h\u00e4m": 2, "spam": 2}}}}
+    shown = {"classes": ["spam", "\u2039ham\u203a"], "class_count": count}
+
+    if count == 2:
+        with pytest.raises(UnresolvableError, match=r"weightByClass\.spma must .*: the nearest are spam, ") as caught:
+            run_of(weighted, **shown)
+        assert len(caught.value.findings) == 1  # the others are for the trainer to judge
+    else:
+        run_of(weighted, **shown)
+
+
 def test_several_nodes_are_refused_when_the_data_can_be_mounted_once() -> None:
     with pytest.raises(UnresolvableError, match=r"storage\.accessModes"):
         run_of({"workers": {"nodes": 2}}, access_modes={"digits-data": ["ReadWriteOnce"]})

@@ -134,6 +134,12 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"finalFraction": 0.1},
         *({name: value} for name, value in (("power", 2.0), ("stepPercent", 40.0), ("stepPercents", [50.0]))),
     ],
+    "spec.recipe.loss": [
+        {"classWeights": "none", "weightByClass": {"a": 2.0}},
+        {"classWeights": "balanced", "weightByClass": {"a": 2.0}},
+        {"weightByClass": {"a": 2.0}},
+        {"classWeights": "balanced"},
+    ],
     "spec.recipe.optimizer": [
         {},
         {"momentum": 0.9},

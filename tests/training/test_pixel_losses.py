@@ -19,6 +19,8 @@ MASKS = np.random.default_rng(5).integers(0, 3, (2, 4, 5)).astype(np.uint8)
 MASKS[0, 0] = MASKS[1, :, 4] = IGNORED_PIXEL
 LOGITS = np.random.default_rng(6).normal(0, 1.5, (2, 3, 4, 5)).astype(np.float32)
 
+WEIGHTINGS: list[dict[str, Any]] = [{}, {"classWeights": "balanced"}, {"weightByClass": {"square": 4}}]
+
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> StoredDataset:
@@ -32,12 +34,14 @@ def compute(dataset: StoredDataset, logits: NDArray[Any], masks: NDArray[np.uint
     return float(task.compute_loss(torch.from_numpy(logits), torch.from_numpy(masks)))
 
 
-def balance(dataset: StoredDataset) -> NDArray[np.float64]:
-    """Count the pixels of the training masks."""
+def weigh(dataset: StoredDataset, weighting: dict[str, Any]) -> NDArray[np.float64]:
+    """Count the pixels of the training masks: either way all of them weigh what they are."""
     masks = StreamedSamples(dataset.split("train"), CPU).take(np.arange(4)).targets.numpy()
     counts = np.array([(masks == label).sum() for label in range(3)])
-    weights: NDArray[np.float64] = counts.sum() / (3 * counts)
-    return weights
+    weights = 1 / counts if "classWeights" in weighting else np.ones(3)
+    weights[1] = weighting.get("weightByClass", {}).get("square", weights[1])
+    scaled: NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
+    return scaled
 
 
 def log_shares(logits: NDArray[Any]) -> NDArray[np.float64]:
@@ -70,12 +74,12 @@ def dice(logits: NDArray[Any], masks: NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-@pytest.mark.parametrize("weighting", ["none", "balanced"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_cross_entropy_is_smoothed_and_weighted_as_the_recipe_says(
-    dataset: StoredDataset, smoothing: float, weighting: str
+    dataset: StoredDataset, smoothing: float, weighting: dict[str, Any]
 ) -> None:
-    weights = balance(dataset) if weighting == "balanced" else np.ones(3)
-    loss = {"labelSmoothing": smoothing, "classWeights": weighting}
+    weights = weigh(dataset, weighting)
+    loss = {"labelSmoothing": smoothing, **weighting}
 
     found = compute(dataset, LOGITS, MASKS, **loss)
 
@@ -85,13 +89,13 @@ def test_cross_entropy_is_smoothed_and_weighted_as_the_recipe_says(
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0, 3.5])
-@pytest.mark.parametrize("weighting", ["none", "balanced"])
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
 def test_focal_loss_is_cross_entropy_times_the_power_that_the_recipe_says(
-    dataset: StoredDataset, gamma: float, weighting: str
+    dataset: StoredDataset, gamma: float, weighting: dict[str, Any]
 ) -> None:
-    weights = balance(dataset) if weighting == "balanced" else np.ones(3)
+    weights = weigh(dataset, weighting)
 
-    found = compute(dataset, LOGITS, MASKS, name="focal", focalGamma=gamma, classWeights=weighting)
+    found = compute(dataset, LOGITS, MASKS, name="focal", focalGamma=gamma, **weighting)
 
     expected = 0.0
     for image, mask in zip(log_shares(LOGITS), MASKS, strict=True):

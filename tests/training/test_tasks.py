@@ -272,7 +272,7 @@ def test_boxes_are_cut_off_at_the_edge_and_dropped_when_their_centre_is_outside(
 
 
 def test_rare_classes_weigh_more_when_classes_are_balanced() -> None:
-    weights = weigh_classes(ClassWeights.BALANCED, [90, 10, 0])
+    weights = weigh_classes(Loss(class_weights=ClassWeights.BALANCED), classes=["a", "b", "c"], counts=[90, 10, 0])
 
     assert weights is not None
     assert weights.tolist() == pytest.approx([100 / 180, 5, 0])
@@ -280,7 +280,8 @@ def test_rare_classes_weigh_more_when_classes_are_balanced() -> None:
 
 @pytest.mark.parametrize("name", [LossName.CROSS_ENTROPY, LossName.FOCAL])
 def test_shares_of_one_class_have_the_loss_of_the_class(name: LossName) -> None:
-    loss = ClassLoss(Loss(name=name, class_weights=ClassWeights.BALANCED), class_counts=[3, 1, 2], device=CPU)
+    balanced = Loss(name=name, class_weights=ClassWeights.BALANCED)
+    loss = ClassLoss(balanced, classes=["a", "b", "c"], class_counts=[3, 1, 2], device=CPU)
     outputs, classes = torch.randn(7, 3), torch.tensor([0, 1, 2, 0, 1, 2, 0])
 
     by_share = loss.add_up(outputs, torch.nn.functional.one_hot(classes, 3).float())
@@ -289,7 +290,7 @@ def test_shares_of_one_class_have_the_loss_of_the_class(name: LossName) -> None:
 
 
 def test_auxiliary_heads_add_a_share_of_their_loss() -> None:
-    loss = ClassLoss(Loss(), class_counts=[1, 1], device=CPU)
+    loss = ClassLoss(Loss(), classes=["a", "b"], class_counts=[1, 1], device=CPU)
     outputs, classes = torch.randn(4, 2), torch.tensor([0, 1, 1, 0])
 
     assert float(loss.add_up((outputs, outputs), classes)) == pytest.approx(1.3 * float(loss.add_up(outputs, classes)))

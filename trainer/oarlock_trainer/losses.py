@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from oarlock_api.class_weights import find_unknown_classes
 from oarlock_api.v1alpha1.recipe import ClassWeights, Loss, LossName
 from oarlock_trainer.errors import ConfigError
 
@@ -24,9 +25,11 @@ _LEAST_DOUBT = 2.0**-24
 class ClassLoss:
     """The loss of predicted classes: outputs are logits [N, classes]; targets classes int64 [N] or shares float [N, classes]."""
 
-    def __init__(self, loss: Loss, *, class_counts: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self, loss: Loss, *, classes: Sequence[str], class_counts: Sequence[int], device: torch.device
+    ) -> None:
         self._loss = loss
-        self._weights = weigh_classes(loss.class_weights, class_counts)
+        self._weights = weigh_classes(loss, classes=classes, counts=class_counts)
         self._on_device = None if self._weights is None else torch.from_numpy(self._weights).to(device)
         self._compute = _choose(loss)
 
@@ -43,11 +46,35 @@ class ClassLoss:
         return self._compute(outputs.float(), targets, self._on_device, self._loss)
 
 
-def weigh_classes(mode: ClassWeights, counts: Sequence[int]) -> NDArray[np.float32] | None:
-    """Return a weight for each class, 1 on average over the samples; a class without samples weighs nothing."""
-    if mode is ClassWeights.NONE:
-        return None
+def weigh_classes(loss: Loss, *, classes: Sequence[str], counts: Sequence[int]) -> NDArray[np.float32] | None:
+    """Return a weight for each class, 1 on average over the samples; None if all weigh the same.
+
+    Args:
+        loss: the loss of the recipe.
+        classes: names of the classes.
+        counts: training samples of each class; of masks, pixels.
+
+    Raises:
+        ConfigError: if the recipe weighs a class that there is not.
+    """
     samples = np.asarray(counts, dtype=np.float64)
+    if loss.weight_by_class is not None:
+        return _weigh_by_name(loss, classes, samples)
+    return _balance(samples) if loss.class_weights is ClassWeights.BALANCED else None
+
+
+def _weigh_by_name(loss: Loss, classes: Sequence[str], samples: NDArray[np.float64]) -> NDArray[np.float32]:
+    if findings := [str(finding).removeprefix("spec.") for finding in find_unknown_classes(loss, classes)]:
+        raise ConfigError("; ".join(findings), remedy="write the names as the data set has them")
+    named = loss.weight_by_class or {}
+    weights = np.array([named.get(name, 1.0) for name in classes])
+    # Losses that are divided by samples, not by their weights, would be as many times larger as the weights are.
+    weights *= samples.sum() / (weights * samples).sum() if samples.any() else 1.0
+    return weights.astype(np.float32)
+
+
+def _balance(samples: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the inverse of each class's frequency; a class without samples weighs nothing."""
     present = samples > 0
     weights = np.zeros(len(samples))
     weights[present] = samples.sum() / (present.sum() * samples[present])

@@ -21,8 +21,12 @@ class ImageClassification(ClassFigures):
     """One label for each image; while training, images may be mixed in pairs."""
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
+        facts = dataset.manifest
         loss = ClassLoss(
-            run.recipe.loss or Loss(), class_counts=dataset.manifest.class_counts.get("train", []), device=device
+            run.recipe.loss or Loss(),
+            classes=facts.classes,
+            class_counts=facts.class_counts.get("train", []),
+            device=device,
         )
         super().__init__(loss, classes=run.class_count)
         self._images = ImageInputs(run, dataset, device=device)

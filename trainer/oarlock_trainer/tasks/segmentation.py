@@ -39,7 +39,8 @@ class Segmentation(ImageTask):
         self.outputs = run.class_count
         self.tallies = 1 + self.outputs**2
         self._loss = run.recipe.loss or Loss()
-        weights = weigh_classes(self._loss.class_weights, dataset.manifest.class_counts.get("train", []))
+        facts = dataset.manifest
+        weights = weigh_classes(self._loss, classes=facts.classes, counts=facts.class_counts.get("train", []))
         self._weights = None if weights is None else torch.from_numpy(weights).to(device)
 
     def prepare(self, batch: Batch) -> Prepared:

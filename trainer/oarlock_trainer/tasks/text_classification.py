@@ -22,8 +22,12 @@ class TextClassification(ClassFigures):
     """One label for each text; inputs of the model are int64 [N, length], 0 being padding and 1 an unknown token."""
 
     def __init__(self, run: WorkerRun, dataset: StoredDataset, *, device: torch.device) -> None:
+        facts = dataset.manifest
         loss = ClassLoss(
-            run.recipe.loss or Loss(), class_counts=dataset.manifest.class_counts.get("train", []), device=device
+            run.recipe.loss or Loss(),
+            classes=facts.classes,
+            class_counts=facts.class_counts.get("train", []),
+            device=device,
         )
         super().__init__(loss, classes=run.class_count)
         self.form = SampleForm(shape=tuple(run.sample_shape), vocabulary=run.vocabulary_size or 0)
