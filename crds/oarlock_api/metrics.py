@@ -31,6 +31,8 @@ class Aggregation(StrEnum):
     SUM = "sum"
     MAX = "max"
     FIRST = "first"
+    LONGEST_WAIT = "longestWait"
+    """That of the rank which waits longest for its data, since the others wait for it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +95,11 @@ _QUANTITIES: tuple[tuple[str, str, Direction, str], ...] = (
 """What tasks measure on a split: name, unit, direction, meaning; what judges a task best comes first."""
 _MEASURED_WHILE_TRAINING = frozenset({"loss", "accuracy", "pixelAccuracy", "meanAbsoluteError"})
 
+COMPUTING_PARTS = ("prepareSeconds", "forwardSeconds", "backwardSeconds", "optimizerSeconds", "otherSeconds")
+"""What computing is made of, in the order of a step: augmentation and normalisation; network and loss; gradients, with their
+exchange; clipping, update, average of the weights; and the rest: bookkeeping, what a checkpoint takes of a step."""
+_STEP_PARTS_HELP = "Part of a step by what it went on; together they are the whole step."
+
 METRICS: tuple[Metric, ...] = (
     *(
         _split_metric(split, name, unit=unit, direction=direction, description=description)
@@ -121,18 +128,28 @@ METRICS: tuple[Metric, ...] = (
         name="dataWaitSeconds",
         family="step_phase_seconds",
         unit="s",
-        help="Part of a step by what it went on: waiting for data, or computing.",
+        help=_STEP_PARTS_HELP,
         direction=Direction.MIN,
         aggregation=Aggregation.MAX,
         labels=(("phase", "data_wait"),),
     ),
     Metric(
         name="computeSeconds",
-        family="step_phase_seconds",
+        family="step_compute_seconds",
         unit="s",
-        help="Part of a step by what it went on: waiting for data, or computing.",
+        help="All of a step but waiting for data: the sum of the other parts.",
         aggregation=Aggregation.MAX,
-        labels=(("phase", "compute"),),
+    ),
+    *(
+        Metric(
+            name=name,
+            family="step_phase_seconds",
+            unit="s",
+            help=_STEP_PARTS_HELP,
+            aggregation=Aggregation.LONGEST_WAIT,
+            labels=(("phase", name.removesuffix("Seconds")),),
+        )
+        for name in COMPUTING_PARTS
     ),
     Metric(
         name="validationSeconds",

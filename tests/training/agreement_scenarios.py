@@ -22,7 +22,8 @@ def follow_steps(steps: int, interval: int, stop_at: int, due_at: int) -> dict[s
         proposal = Proposal(
             stop=rank == 1 and step >= stop_at,
             step_seconds=float(rank),
-            wait_seconds=0.0,
+            wait_seconds=0.5 * (rank == 1),
+            parts=(0.1 * rank,) * 4,
             save=step >= due_at and rank != 1,  # rank 2's clock has no say
             interval=interval,
         )
@@ -48,4 +49,5 @@ def summarise(seen: list[tuple[int, Verdict]]) -> dict[str, Any]:
         "stops": [step for step, verdict in seen if verdict.stop],
         "saves": [step for step, verdict in seen if verdict.save],
         "slowest": {verdict.step_seconds for _, verdict in seen},
+        "times": {(verdict.wait_seconds, verdict.parts) for _, verdict in seen},
     }

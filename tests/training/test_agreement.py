@@ -38,3 +38,7 @@ def test_one_rank_that_is_to_stop_stops_all_at_a_later_step(answers: dict[int, l
 def test_only_the_clock_of_rank_0_decides_about_saves(answers: dict[int, list[dict[str, object]]]) -> None:
     assert answers[1][0]["saves"][0] == 31  # type: ignore[index]
     assert answers[1][0]["slowest"] == {2.0}
+
+
+def test_a_step_is_divided_as_by_the_rank_that_waits_longest(answers: dict[int, list[dict[str, object]]]) -> None:
+    assert answers[7][0]["times"] == {(0.5, (0.1, 0.1, 0.1, 0.1))}

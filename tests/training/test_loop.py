@@ -24,6 +24,7 @@ from training.small_runs import (
 )
 
 from oarlock_api.contract import Outcome, PodPhase
+from oarlock_api.metrics import COMPUTING_PARTS
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.datasets import open_dataset
 from oarlock_trainer.models import SampleForm, build_model
@@ -48,6 +49,10 @@ def test_a_run_learns_reports_and_exports(dataset_folder: Path, version: str, tm
     assert story.facts["export"] == "export/model.safetensors"
     assert sorted(read_losses(tmp_path / "run")) == list(range(1, 41))
     assert {PodPhase.LOADING, PodPhase.TRAINING, PodPhase.VALIDATING, PodPhase.EXPORTING} <= set(story.phases)
+    for line in read_log(tmp_path / "run", "pace"):
+        parts = [line[name] for name in ("dataWaitSeconds", *COMPUTING_PARTS)]
+        assert min(parts[1:-1]) > 0
+        assert sum(parts) == pytest.approx(line["stepSeconds"])
 
 
 @pytest.mark.parametrize(("model", "processes", "precision"), [("mlp", 1, "fp16"), ("resnet", 3, "fp32")])

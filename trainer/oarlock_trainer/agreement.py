@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from oarlock_trainer.distributed import gather_by_rank
+from oarlock_trainer.step_parts import MEASURED, Parts
 from oarlock_trainer.step_statistics import Snapshot, StepStatistics
 
 LONGEST_INTERVAL = 1024
 """Steps between two exchanges, at most."""
-_HEAD = 6
+_HEAD = 6 + len(MEASURED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,8 @@ class Proposal:
     """Mean duration of its recent steps."""
     wait_seconds: float
     """The part of it that was spent waiting for data."""
+    parts: Parts = ()
+    """The parts of the rest that were measured."""
     save: bool = False
     """Whether it is time for a checkpoint."""
     may_save: bool = True
@@ -60,6 +63,9 @@ class Verdict:
     step_seconds: float
     """Of the slowest rank."""
     wait_seconds: float
+    """Of the rank that waits longest for its data: the others wait for it, in their gradients' exchange."""
+    parts: Parts
+    """Of that rank, so that no wait for data counts twice."""
     figures: tuple[StepFigures, ...]
 
 
@@ -111,7 +117,8 @@ class Agreement:
         if self._taken is None:
             return
         head = (proposal.stop, proposal.save, proposal.may_save, proposal.interval)
-        figures = np.array([*head, proposal.step_seconds, proposal.wait_seconds], dtype=np.float64)
+        times = (proposal.step_seconds, proposal.wait_seconds, *(proposal.parts or [0.0] * len(MEASURED)))
+        figures = np.array([*head, *times], dtype=np.float64)
         vector = torch.from_numpy(np.concatenate([figures, self._taken.read().ravel()]))
         work, gathered = gather_by_rank(vector, self._processes, self._group)
         self._sent = _Sent(work=work, gathered=gathered, snapshot=self._taken)
@@ -126,7 +133,9 @@ class Agreement:
 
 def _judge(by_rank: NDArray[np.float64], snapshot: Snapshot, *, columns: int) -> Verdict:
     """Turn the ranks' vectors [ranks, any] into what holds for all; the same on every rank."""
-    stop, save, may_save, interval, step_seconds, wait_seconds = by_rank[:, :_HEAD].T
+    stop, save, may_save, interval, step_seconds, wait_seconds, *_ = by_rank[:, :_HEAD].T
+    longest = int(wait_seconds.argmax())
+    parts = by_rank[longest, _HEAD - len(MEASURED) : _HEAD]
     total = np.zeros((len(snapshot.weights), columns))
     for row in by_rank[:, _HEAD:]:
         total += row.reshape(-1, columns)
@@ -136,7 +145,8 @@ def _judge(by_rank: NDArray[np.float64], snapshot: Snapshot, *, columns: int) ->
         may_save=bool(may_save[0]),
         interval=int(interval[0]),
         step_seconds=float(step_seconds.max()),
-        wait_seconds=float(wait_seconds.max()),
+        wait_seconds=float(wait_seconds[longest]),
+        parts=tuple(parts.tolist()) if parts.any() else (),
         figures=(StepFigures(first_step=snapshot.first_step, means=total / snapshot.weights[:, None]),),
     )
 
@@ -151,6 +161,7 @@ def _merge(earlier: Verdict | None, later: Verdict) -> Verdict:
         interval=later.interval,
         step_seconds=later.step_seconds,
         wait_seconds=later.wait_seconds,
+        parts=later.parts,
         figures=(*earlier.figures, *later.figures),
     )
 

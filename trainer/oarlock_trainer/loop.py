@@ -32,6 +32,7 @@ from oarlock_trainer.sharding import gather_model
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.signs_of_life import beating
 from oarlock_trainer.state import VALIDATED_STEP, best_counter, best_loss_counter
+from oarlock_trainer.step_parts import StepPart
 from oarlock_trainer.validation import validate
 
 _VALIDATION_ROWS = 4
@@ -51,7 +52,7 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
     on_beat = partial(_beat_at_the_end, record, stop)
     with join_processes(config, device, on_beat=on_beat) as processes, ExitStack() as closing:
         p = prepare(config, processes, record, stop, closing=closing)
-        learner, steering, step = p.learner, p.steering, p.step
+        learner, steering, laps, step = p.learner, p.steering, p.steering.laps, p.step
         while True:
             validated = _validate_if_due(p, processes, step)
             improves = not has_stopped_improving(config.run.recipe.early_stop, p.state.counters)
@@ -63,30 +64,34 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
             if ends:
                 return _conclude(p, config, processes, step, metric=validated.metric)
 
-            asked_at = time.perf_counter()
+            laps.start(StepPart.DATA_WAIT)
             batch = p.data.batches.at(step)
-            waited = time.perf_counter() - asked_at
-
-            set_learning_rate(learner.optimizer, learner.learning_rate(step))
             figures: list[Tensor] = []
             for part, is_last in batch.split(p.data.parts):
+                laps.start(StepPart.PREPARE)
                 prepared = p.task.prepare(part)
+                laps.start(StepPart.FORWARD)
                 with hold_gradients(learner.network, hold=not is_last):
                     with compute_in(learner.precision, device):
                         outputs = learner.network(prepared.inputs)
                     loss = p.task.compute_loss(outputs, prepared.targets)
+                    laps.start(StepPart.BACKWARD)
                     # Gradients are averaged over the processes: times their number, that is the mean over the global batch.
                     learner.backward(loss * (processes.count / batch.weight))
+                laps.start(StepPart.OTHER)
                 with torch.no_grad():
                     # Figures are means over samples; the loss is one over their weights.
                     mean_loss = loss * (config.batch_size / batch.weight)
                     figures.append(p.task.measure_training(mean_loss, outputs, prepared.targets))
+            laps.start(StepPart.OPTIMIZER)
+            set_learning_rate(learner.optimizer, learner.learning_rate(step))
             norm = learner.update()
 
+            laps.start(StepPart.OTHER)
             step += 1
             p.state.position = step * config.batch_size
             row = _add_up(figures, norm, config.batch_size / processes.count)
-            steering.note_step(step, row, config.batch_size, waited=waited)
+            steering.note_step(step, row, config.batch_size)
 
 
 def _add_up(figures: list[Tensor], norm: Tensor | None, share: float) -> Tensor:

@@ -39,6 +39,7 @@ from oarlock_trainer.run_description import write_description
 from oarlock_trainer.signals import StopRequest
 from oarlock_trainer.state import VALIDATED_STEP, TrainingState
 from oarlock_trainer.steering import Steering
+from oarlock_trainer.step_parts import build_laps
 from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.tasks import Task, build_task
 from oarlock_trainer.throughput import Throughput
@@ -315,6 +316,7 @@ def _build_steering(
         agreement=Agreement(processes.control, statistics=statistics, step=step),
         statistics=statistics,
         throughput=Throughput(batch_size=config.batch_size, now=now),
+        laps=build_laps(processes.device),
         saver=Saver(checkpointer, state, plan=plan, clock=SaveClock(run.checkpoint_every, now=now)),
         watch=DivergenceWatch(),
         reporter=reporter,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from oarlock_api.contract import CheckpointFacts
-from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_api.metrics import COMPUTING_PARTS, METRICS_BY_NAME
 from oarlock_trainer.agreement import StepFigures, Verdict
 from oarlock_trainer.cadence import Length
 from oarlock_trainer.checkpoints import Checkpointer, SaveResult
@@ -179,12 +179,15 @@ def _mean_columns(columns: tuple[str, ...], figures: StepFigures) -> dict[str, f
 
 
 def _describe_pace(verdict: Verdict, pace: Pace | None) -> dict[str, float]:
-    """Return the slowest rank's times, and the samples per second of the whole job."""
+    """Return the slowest rank's times, the parts of a step, which add up to it, and the samples per second of the whole job."""
     if pace is None:
         return {}
+    computing = max(0.0, verdict.step_seconds - verdict.wait_seconds)
+    rest = max(0.0, computing - sum(verdict.parts))
     return {
         "samplesPerSecond": pace.samples_per_second,
         "stepSeconds": verdict.step_seconds,
         "dataWaitSeconds": verdict.wait_seconds,
-        "computeSeconds": max(0.0, verdict.step_seconds - verdict.wait_seconds),
+        "computeSeconds": computing,
+        **(dict(zip(COMPUTING_PARTS, (*verdict.parts, rest), strict=True)) if verdict.parts else {}),
     }

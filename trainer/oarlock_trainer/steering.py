@@ -15,6 +15,7 @@ from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
 from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.step_parts import Laps, fit_parts
 from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.throughput import Throughput
 
@@ -26,6 +27,7 @@ class Steering:
     agreement: Agreement
     statistics: StepStatistics
     throughput: Throughput
+    laps: Laps
     saver: Saver
     watch: DivergenceWatch
     reporter: Reporter
@@ -36,10 +38,10 @@ class Steering:
     is_stopping: bool = False
     """All ranks have agreed to stop here."""
 
-    def note_step(self, step: int, row: Tensor, weight: float, *, waited: float) -> None:
-        """Take up step number `step`: its figures on the device, and the seconds spent waiting for its data."""
+    def note_step(self, step: int, row: Tensor, weight: float) -> None:
+        """Take up that step number `step` is done, with its figures on the device."""
         self.statistics.push(step, row, weight=weight)
-        self.throughput.count_step(waited)
+        self.throughput.count_step(self.laps.end_step())
         self.record.beat(PodPhase.TRAINING, step=step, position=step * self.length.batch_size)
         if self.agreement.is_due(step):
             self._adopt(step, self.agreement.exchange(step, self._propose()))
@@ -77,12 +79,13 @@ class Steering:
 
     def _propose(self) -> Proposal:
         now = time.monotonic()
-        pace = self.throughput.close_window(now)
+        pace, parts = self.throughput.close_window(now), self.laps.close_window()
         save, may_save = self.saver.propose(now)
         return Proposal(
             stop=bool(self.stop),
             step_seconds=pace.step_seconds if pace else 0.0,
             wait_seconds=pace.wait_seconds if pace else 0.0,
+            parts=fit_parts(parts, pace.compute_seconds) if pace else (),
             save=save,
             may_save=may_save,
             interval=choose_interval(pace.step_seconds) if pace else 1,
