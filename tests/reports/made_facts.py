@@ -36,7 +36,10 @@ def make_facts(classes: int = 3, *, points: int = 300, name: str = HOSTILE) -> R
                 curves=(Curve(name=name, points=loss), Curve(name="validation", points=loss[::50], marks=True)),
             ),
         ),
-        pace=(Chart(title="Throughput", unit="1/s", curves=(Curve(name="samples", points=[(1.0, 5.0), (2.0, 6.0)]),)),),
+        pace=(
+            Chart(title="Throughput", unit="1/s", curves=(Curve(name="samples", points=[(1.0, 5.0), (2.0, 6.0)]),)),
+            Chart(title=name, unit="s", curves=(Curve(name=name, points=[(1.0, 0.5)]),), stacked=True),
+        ),
         shares=(Share(name="computing", seconds=9.0), Share(name="starting", seconds=1.0, about=name)),
         classes=names,
         findings=Findings(

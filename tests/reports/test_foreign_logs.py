@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from oarlock_api.metrics import COMPUTING_PARTS
 from oarlock_trainer.reports.page import build_page
 from oarlock_trainer.reports.reading import read_facts
 
@@ -81,7 +82,17 @@ VALUES: st.SearchStrategy[Any] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just([]) | st.just({})
 )
 NAMES = ["epoch", "time", "train/loss", "validation/loss", "stepSeconds", "dataWaitSeconds", "samplesPerSecond"]
-NAMES += ["gpuMemoryBytes", "message", "startSeconds", "seconds", "checkpointStallSeconds", "checkpoint", "nonFinite"]
+NAMES += [
+    "computeSeconds",
+    *COMPUTING_PARTS,
+    "gpuMemoryBytes",
+    "message",
+    "startSeconds",
+    "seconds",
+    "checkpointStallSeconds",
+    "checkpoint",
+    "nonFinite",
+]
 KINDS = ["step", "pace", "validation", "checkpoint", "start", "warning", "export", "other"]
 LINES = st.builds(
     lambda kind, step, rest: {"kind": kind, "step": step, **rest},

@@ -6,8 +6,9 @@ Colours come from the page's style sheet, so that a chart follows the light or d
 import itertools
 import json
 import math
+import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup, escape
 
@@ -25,6 +26,10 @@ _SMOOTHING_SHARE = 0.02
 _COLOURS = 8
 _TICKS = 5
 _NEAR_ZERO = 0.5
+_BAR = 40.0
+"""Width of a stack that is there once."""
+_TALL = 4.0
+"""What is so many times as tall as is usual in its stack goes beyond the paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +50,8 @@ class _Frame:
 
 def draw_chart(chart: Chart) -> Markup:
     """Return the chart as an SVG element; empty if it has no points."""
+    if chart.stacked:
+        return _draw_stack(chart)
     points = [point for curve in chart.curves for point in curve.points if all(map(math.isfinite, point))]
     if not points:
         return Markup("")
@@ -57,11 +64,64 @@ def draw_chart(chart: Chart) -> Markup:
     for curve in chart.curves:
         parts += _draw_curve(curve, frame, "ref" if curve.reference else f"c{choose_colour(curve, number)}")
         number += not curve.reference
+    return _build_svg(chart, frame, parts)
+
+
+def _build_svg(chart: Chart, frame: _Frame, parts: Sequence[str]) -> Markup:
     body = "".join(parts)
     return Markup(  # noqa: S704  # every text in it is escaped where it is put in
         f'<svg class="chart" viewBox="0 0 {WIDTH:.0f} {HEIGHT:.0f}" role="img" aria-label="{escape(chart.title)}"'
         f' data-chart="{escape(_pack(chart, frame))}">{body}<line class="hair" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/></svg>'
     )
+
+
+def _draw_stack(chart: Chart) -> Markup:
+    """Draw the curves as areas, one on top of the other, from nothing on."""
+    curves = [replace(curve, points=average(curve.points)) for curve in chart.curves]
+    edges = pile_up([curve.points for curve in curves])
+    if not edges[-1]:
+        return Markup("")
+    frame = _Frame(across=_find_extent([x for x, _ in edges[-1]]), up=(0.0, _find_top([y for _, y in edges[-1]])))
+    areas = [
+        _draw_area(lower, upper, frame, f"area c{choose_colour(curve, number)}")
+        for number, (curve, (lower, upper)) in enumerate(zip(curves, itertools.pairwise(edges), strict=True))
+    ]
+    named = replace(chart, curves=(*curves, Curve(name="together", points=edges[-1])))
+    return _build_svg(named, frame, [*areas, *_draw_axes(chart, frame)])
+
+
+def _find_top(heights: Sequence[float]) -> float:
+    """Return where the paper ends: a first step, that compiles for a minute, must not press all others to the ground."""
+    return 1.05 * min(max(heights), _TALL * statistics.median(heights) or math.inf) or 1.0
+
+
+def pile_up(layers: Sequence[Points]) -> list[list[tuple[float, float]]]:
+    """Return the edges between layers that lie one on top of the other: the ground first; what is less than nothing has no height."""
+    edges = [[(x, 0.0) for x, _ in layers[0]] if layers else []]
+    for layer in layers:
+        edges.append([(x, below + max(0.0, y)) for (x, y), (_, below) in zip(layer, edges[-1], strict=True)])
+    return edges
+
+
+def average(points: Points, most: int = _DENSE) -> list[tuple[float, float]]:
+    """Return at most `most` of many points, each the mean of a stretch of them."""
+    stretches = min(len(points), most)
+    means = []
+    for number in range(stretches):
+        part = points[len(points) * number // stretches : len(points) * (number + 1) // stretches]
+        means.append((sum(x for x, _ in part) / len(part), sum(y for _, y in part) / len(part)))
+    return means
+
+
+def _draw_area(lower: Points, upper: Points, frame: _Frame, style: str) -> str:
+    # A single place has a width all the same, so that it is seen.
+    half = _BAR / 2 if len(upper) == 1 else 0.0
+    sides = (-half, half) if half else (0.0,)
+    top = frame.up[1]
+    there = [(frame.x(x) + side, frame.y(min(y, top))) for x, y in upper for side in sides]
+    back = [(frame.x(x) + side, frame.y(min(y, top))) for x, y in lower for side in sides]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (*there, *reversed(back)))
+    return f'<polygon class="{style}" points="{path}"/>'
 
 
 def choose_colour(curve: Curve, place: int) -> int:

@@ -8,6 +8,7 @@ from oarlock_api.metrics import is_as_good
 from oarlock_trainer.reports.curves import choose_axis
 from oarlock_trainer.reports.facts import Attempt, Checkpoint, Moment, Share
 from oarlock_trainer.reports.log_reading import Line, Log
+from oarlock_trainer.reports.step_times import list_step_shares
 
 _MOST_CHECKPOINTS = 40
 _MOST_WARNINGS = 200
@@ -69,28 +70,15 @@ def list_checkpoints(log: Log, best_by: str) -> tuple[Checkpoint, ...]:
 
 def list_shares(log: Log) -> tuple[Share, ...]:
     """Return what the time of all attempts went on, as far as the log tells."""
-    computing = waiting = 0.0
-    for (before, _), line in zip(_pace_bounds(log), log.paces, strict=True):
-        if "stepSeconds" in line:
-            steps = max(0, line["step"] - before)
-            waited = line.get("dataWaitSeconds", 0.0)
-            waiting += steps * waited
-            computing += steps * (line["stepSeconds"] - waited)
     stalls = [line["checkpointStallSeconds"] for line in log.checkpoints if "checkpointStallSeconds" in line]
     validating = [line["seconds"] for line in log.validations if "seconds" in line]
     starting = [line["startSeconds"] for line in log.of("start") if "startSeconds" in line]
     return (
-        Share(name="computing" if any("dataWaitSeconds" in line for line in log.paces) else "steps", seconds=computing),
-        Share(name="waiting for data", seconds=waiting),
-        Share(name="validation", seconds=sum(validating), about=_say_times(len(validating))),
-        Share(name="checkpoints", seconds=sum(stalls), about=f"{_say_times(len(stalls))}; the stall alone"),
-        Share(name="starting", seconds=sum(starting), about=_say_times(len(starting))),
+        *list_step_shares(log),
+        Share(name="validation", seconds=sum(validating), about=_say_times(len(validating)), colour=6),
+        Share(name="checkpoints", seconds=sum(stalls), about=f"{_say_times(len(stalls))}; the stall alone", colour=4),
+        Share(name="starting", seconds=sum(starting), about=_say_times(len(starting)), colour=8),
     )
-
-
-def _pace_bounds(log: Log) -> Iterator[tuple[int, int]]:
-    steps = [line["step"] for line in log.paces]
-    return itertools.pairwise([0, *steps])
 
 
 def _say_times(count: int) -> str:

@@ -8,21 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from oarlock_api.metrics import METRICS, METRICS_BY_NAME, RESERVED_NAMES
 from oarlock_trainer.reports.facts import Chart, Curve
 from oarlock_trainer.reports.log_reading import Line, Log
+from oarlock_trainer.reports.step_times import build_step_chart
 from oarlock_trainer.reports.wording import say_title
 
 MOST_OWN = 24
 """Charts of figures that are not in the table."""
-_PACE_CHARTS = (
-    ("Throughput", "1/s", (("samplesPerSecond", "samples per second"),)),
-    ("Time of a step", "s", (("computeSeconds", "computing"), ("dataWaitSeconds", "waiting for data"))),
-    (
-        "GPU memory of rank 0",
-        "bytes",
-        (("gpuMemoryReservedBytes", "reserved"), ("gpuMemoryPeakBytes", "peak"), ("gpuMemoryBytes", "in use")),
-    ),
-)
-_WHOLE_STEP = (("stepSeconds", "all of it"),)
-"""Where nobody knows what of it is waiting: in a program of the user's."""
+_MEMORY = (("gpuMemoryReservedBytes", "reserved"), ("gpuMemoryPeakBytes", "peak"), ("gpuMemoryBytes", "in use"))
 _SPLITS = ("train", "validation")
 _NO_FIGURES = RESERVED_NAMES | {"message", "seconds"}
 
@@ -65,10 +56,11 @@ def list_own_quantities(log: Log) -> list[str]:
 def list_pace_charts(log: Log) -> Iterator[Chart]:
     """Return how fast the run was, as it went on; charts without a curve among them."""
     across = choose_axis(log)
-    is_split = any("computeSeconds" in line for line in log.paces)
-    for title, unit, split in _PACE_CHARTS:
-        columns = split if is_split or unit != "s" else _WHOLE_STEP
-        yield Chart(title=title, unit=unit, across=across, curves=_list_pace_curves(log, columns, across))
+    rate = _list_pace_curves(log, (("samplesPerSecond", "samples per second"),), across)
+    yield Chart(title="Throughput", unit="1/s", across=across, curves=rate)
+    yield build_step_chart(log, across)
+    memory = _list_pace_curves(log, _MEMORY, across)
+    yield Chart(title="GPU memory of rank 0", unit="bytes", across=across, curves=memory)
 
 
 def _list_pace_curves(log: Log, columns: Iterable[tuple[str, str]], across: str) -> tuple[Curve, ...]:

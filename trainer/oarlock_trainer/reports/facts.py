@@ -34,6 +34,8 @@ class Chart:
     """What the horizontal axis is."""
     bounds: tuple[float, float] | None = None
     """Of both axes; None: those of the points."""
+    stacked: bool = False
+    """Whether the curves are parts of a whole, with points at the same places: they are laid one on top of the other."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +45,8 @@ class Share:
     name: str
     seconds: float
     about: str = ""
+    colour: int = 7
+    """Number of its colour."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
