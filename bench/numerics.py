@@ -36,6 +36,8 @@ TARGETS = (
     Target(example="fashion", metric="accuracy", least=0.93, minutes=15, describe="ResNet, Fashion-MNIST"),
     Target(example="brain", metric="dice", least=0.95, minutes=5, describe="U-Net, MNI152 slices"),
     Target(example="digits-detection", metric="map50", least=0.9, minutes=15, describe="CenterNet, composited digits"),
+    Target(example="siamese", metric="accuracy", least=0.97, minutes=2, describe="siamese LeNet, pairs of digits"),
+    Target(example="fine-tuning", metric="accuracy", least=0.9, minutes=2, describe="LeNet, 90 other digits"),
     Target(example="spam", metric="accuracy", least=0.98, minutes=5, describe="text CNN, e-mails"),
 )
 
@@ -78,9 +80,9 @@ def train(target: Target, runs: Path) -> Reached:
 
 
 def find_job(output: str) -> dict[str, Any]:
-    """Return the TrainingJob in what `oarlock run --output json` printed."""
+    """Return the TrainingJob in what `oarlock run --output json` printed; of several the last, which begins with another's weights."""
     objects: list[dict[str, Any]] = json.loads(output).get("objects", []) if output.strip() else []
-    return next((item for item in objects if item.get("kind") == "TrainingJob"), {})
+    return next((item for item in reversed(objects) if item.get("kind") == "TrainingJob"), {})
 
 
 def print_table(reached: list[Reached]) -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from oarlock.local.volumes import LOCAL_FOLDER_ANNOTATION
 from oarlock.manifests.config_maps import read_config_maps
+from oarlock.manifests.reading import read_manifests
 from oarlock_api.crd import dataset_crd, training_job_crd
 from oarlock_api.resolve import Defaults, ReadyDataset, resolve
 from oarlock_api.v1alpha1 import DatasetStatus
@@ -83,6 +84,18 @@ def commands() -> list[str]:
 def test_an_example_is_valid(path: Path) -> None:
     for manifest in manifests(path.read_text()):
         check(manifest, path.parent)
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in EXAMPLES}), ids=lambda path: path.name)
+def test_the_manifests_of_an_example_go_together(folder: Path) -> None:
+    """Tasks, models, losses, metrics and augmentation; each job's data and first weights are in its folder."""
+    found = read_manifests([folder])
+    names = {(manifest.kind, manifest.name) for manifest in found}
+
+    for job in (manifest.body["spec"] for manifest in found if manifest.kind == "TrainingJob"):
+        begins_with = job.get("model", {}).get("initFrom", {}).get("job")
+        assert "dataset" not in job or ("Dataset", job["dataset"]["name"]) in names
+        assert begins_with is None or ("TrainingJob", begins_with) in names
 
 
 def test_the_manifests_of_the_readme_are_valid() -> None:

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 from torchvision_operators import install
 
-from oarlock_api.v1alpha1.training_job import InitFrom, LibraryModel, Model
+from oarlock_api.v1alpha1.training_job import InitFrom, LibraryModel, Model, TrainingJobSpec
 from oarlock_trainer.errors import ConfigError, DataMissingError, StorageError
 from oarlock_trainer.first_weights import FirstWeights, check_beginning, load_first_weights
 from oarlock_trainer.models import SampleForm, build_model
 from oarlock_trainer.models.loading import select_weights
+from oarlock_trainer.parameter_groups import freeze_parameters
 
 install()
 
@@ -144,3 +146,15 @@ def test_a_file_that_holds_more_than_tensors_is_not_read(tmp_path: Path) -> None
         load_first_weights(network, wanted, tmp_path / "weights.pt", outputs=4)
     with pytest.raises(ConfigError, match="cannot be read as weights"):
         load_first_weights(network, wanted, tmp_path / "broken.safetensors", outputs=4)
+
+
+def test_the_example_of_fine_tuning_keeps_the_convolutions_alone() -> None:
+    path = Path(__file__).parents[2] / "examples" / "fine-tuning" / "second.yaml"
+    spec = TrainingJobSpec.from_wire(yaml.safe_load(path.read_text())["spec"])
+    form = SampleForm(shape=(28, 28, 1))
+    model = build_model(spec.model or Model(), form=form, outputs=10)
+
+    freeze_parameters(model, spec.recipe.param_groups or [])
+
+    kept = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    assert kept == ["features.0.weight", "features.0.bias", "features.2.weight", "features.2.bias"]
