@@ -9,8 +9,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS ?=
-# Tests that run side by side; the machine's cores by default.
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# Tests that run side by side: one more than the machine's cores by default, for those that wait for real deadlines.
+JOBS ?= $(shell expr $$(nproc 2>/dev/null || echo 2) + 1)
 # Tests start some two hundred Python processes: none should compile the modules of this tree again.
 unexport PYTHONDONTWRITEBYTECODE
 SAY = @printf '\033[1m==> %s\033[0m\n'

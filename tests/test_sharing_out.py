@@ -1,4 +1,4 @@
-"""The tests themselves: no file is torn in two, and the API server has one worker."""
+"""The tests themselves: no file is torn in two, and an API server has one worker."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +8,12 @@ from typing import cast
 import pytest
 import sharing_out
 
+from control_plane.binaries import KUBECONFIG_ENV
+
 COLLECTED = [
     "tests/kube/test_a.py::test_1",
     "tests/kube/test_a.py::test_2[x@y]",
+    "tests/kube/test_life.py::test_1",
     "tests/kube_node/test_b.py::test_1",
     "tests/conformance/test_c.py::test_1",
     *(f"tests/exactness/test_d.py::test_{number}" for number in range(9)),
@@ -57,11 +60,23 @@ def share_out(config: SimpleNamespace) -> list[set[str]]:
     return [{sharing_out.unit_of(nodeid) for nodeid in worker.given} for worker in workers]
 
 
-def test_files_stay_whole_and_one_worker_has_the_api_server(config: SimpleNamespace) -> None:
+def test_files_stay_whole_and_each_api_server_has_one_worker(config: SimpleNamespace) -> None:
     first, second = share_out(config)
 
     assert not first & second
     assert sharing_out.API_SERVER in first
+    assert sharing_out.SLOW_API_SERVER in second
+
+
+def test_one_worker_has_all_of_the_api_server_when_it_is_an_existing_cluster(
+    config: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KUBECONFIG_ENV, "/somewhere")
+
+    first, second = share_out(config)
+
+    assert sharing_out.API_SERVER in first
+    assert sharing_out.SLOW_API_SERVER not in first | second
     assert "tests/exactness/test_d.py" in second
 
 
@@ -75,7 +90,8 @@ def test_longest_come_first_whatever_the_order_of_collection() -> None:
     sharing_out.sort(items)
 
     units = list(dict.fromkeys(sharing_out.unit_of(item.nodeid) for item in items))
-    assert units == [sharing_out.API_SERVER, "tests/exactness/test_d.py", "tests/api/test_f.py", "tests/api/test_e.py"]
+    servers = [sharing_out.SLOW_API_SERVER, sharing_out.API_SERVER]
+    assert units == [*servers, "tests/exactness/test_d.py", "tests/api/test_f.py", "tests/api/test_e.py"]
 
 
 def test_file_must_be_known_when_it_needs_the_api_server() -> None:
@@ -84,7 +100,8 @@ def test_file_must_be_known_when_it_needs_the_api_server() -> None:
 
 
 def test_all_places_that_are_named_exist() -> None:
-    places = (*sharing_out.OF_THE_API_SERVER, *(f"tests/{folder}" for folder in sharing_out.LONGEST_FIRST))
+    of_servers = (*sharing_out.OF_THE_API_SERVER, *sharing_out.OF_THE_SLOW_API_SERVER)
+    places = (*of_servers, *(f"tests/{folder}" for folder in sharing_out.LONGEST_FIRST))
     root = Path(__file__).parents[1]
 
     assert [place for place in places if not (root / place).exists()] == []
