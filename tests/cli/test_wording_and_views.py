@@ -205,6 +205,14 @@ def test_plot_has_the_curve_and_its_ends() -> None:
     assert rows[-1].endswith("epoch 1[/]")
 
 
+def test_a_plot_ends_at_the_epoch_that_a_run_ends_at_when_it_is_not_a_whole_one() -> None:
+    line = [(0.1, 2.0), (0.3, 1.0)]
+
+    rows = plot("loss", line, [], names=("", ""), styles=("", ""), size=(20, 5), label=str)
+
+    assert rows[-1].endswith("epoch 0.3[/]")
+
+
 @pytest.mark.parametrize(
     ("line", "points"),
     [

@@ -1,5 +1,9 @@
 """When to validate, when to save, how fast it goes."""
 
+import math
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +53,18 @@ def test_validation_falls_on_the_end_of_every_epoch_when_its_interval_divides_on
 
     assert len(due) == epochs * parts
     assert due[parts - 1 :: parts] == [samples * (epoch + 1) for epoch in range(epochs)]
+
+
+@given(length=lengths, epochs=st.floats(0.01, 50))
+def test_a_run_ends_at_the_epochs_that_it_was_asked_for_when_its_last_batch_goes_beyond(
+    length: Length, epochs: float
+) -> None:
+    steps = math.ceil(epochs * (length.train_samples / length.batch_size))
+    asked = replace(length, steps=steps, epochs=epochs)
+
+    assert asked.epoch(steps) == pytest.approx(epochs)
+    assert asked.epoch(steps) <= epochs
+    assert [asked.epoch(step) for step in (0, steps - 1)] == [length.epoch(step) for step in (0, steps - 1)]
 
 
 def test_half_an_epoch_is_an_interval_for_saving_too() -> None:

@@ -20,7 +20,6 @@ def test_three_variables_are_enough_when_a_run_is_started_by_hand() -> None:
 
     assert (config.rank, config.processes, config.threads, config.launched) == (0, 1, 4, False)
     assert (config.attempt, config.job_uid, config.batch_size) == (0, "", 16)
-    assert config.epochs == 3.2
 
 
 def test_processes_share_the_cores_of_their_pod() -> None:

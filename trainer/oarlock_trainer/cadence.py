@@ -22,10 +22,13 @@ class Length:
     steps: int
     batch_size: int
     train_samples: int
+    epochs: float | None = None
+    """Epochs that the run was asked for; None: it was asked for steps."""
 
     def epoch(self, step: int) -> float:
-        """Return the epochs done after `step` steps."""
-        return step * self.batch_size / self.train_samples
+        """Return the epochs done after `step` steps; at the end those that were asked for, though its batch may go beyond."""
+        done = step * self.batch_size / self.train_samples
+        return done if self.epochs is None else min(done, self.epochs)
 
     def passes(self, step: int, *, epochs: float) -> bool:
         """Say whether a multiple of `epochs` epochs was completed in the last of `step` steps."""

@@ -65,11 +65,6 @@ class TrainerConfig:
         """Samples in one optimizer step, over all processes."""
         return self.run.recipe.batch_size or 1
 
-    @property
-    def epochs(self) -> float:
-        """Passes over the training samples."""
-        return self.run.steps * self.batch_size / self.run.train_samples
-
 
 class _Reader:
     """Reads variables and remembers what is wrong with them."""

@@ -43,6 +43,7 @@ from oarlock_trainer.step_parts import build_laps
 from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.tasks import Task, build_task
 from oarlock_trainer.throughput import Throughput
+from oarlock_trainer.tracing import Tracer
 from oarlock_trainer.tuning import Tuner, Tuning, tuned_counter
 
 
@@ -295,7 +296,9 @@ def _build_steering(
     step: int,
 ) -> Steering:
     run, now = config.run, time.monotonic()
-    length = Length(steps=run.steps, batch_size=config.batch_size, train_samples=run.train_samples)
+    length = Length(
+        steps=run.steps, batch_size=config.batch_size, train_samples=run.train_samples, epochs=run.recipe.epochs
+    )
     columns = tuple(f"train/{quantity}" for quantity in task.training_quantities)
     if learner.gradient_clip_norm is not None:
         columns += ("gradientNorm",)
@@ -322,9 +325,17 @@ def _build_steering(
         reporter=reporter,
         record=record,
         stop=stop,
+        tracer=_build_tracer(config, processes),
         length=length,
         validate_every=run.recipe.validation.every,
     )
+
+
+def _build_tracer(config: TrainerConfig, processes: Processes) -> Tracer | None:
+    asked = config.run.recipe.trace
+    if asked is None or not processes.leads:
+        return None
+    return Tracer(asked, run_dir=config.run_dir, device=processes.device)
 
 
 def _announce(
@@ -354,6 +365,7 @@ def _announce(
         )
     if idle:
         reporter.warn(step, describe_idle(idle))
+    p.steering.note_missed_trace(step, is_over=False)
     tuning.announce(reporter, step)
 
 

@@ -4,6 +4,8 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+from oarlock.cli.wording import format_epochs
+
 Points = Sequence[tuple[float, float]]
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -52,7 +54,7 @@ def plot(
     styles: tuple[str, str],
     size: tuple[int, int],
     label: Callable[[float], str],
-    end: Callable[[float], str] = lambda last: f"epoch {last:.0f}",
+    end: Callable[[float], str] = lambda last: f"epoch {format_epochs(last)}",
 ) -> list[str]:
     """Return the lines of a plot in rich's markup; none if there is nothing to draw.
 
