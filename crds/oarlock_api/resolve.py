@@ -23,6 +23,7 @@ from oarlock_api.run import (
 )
 from oarlock_api.settling import settle_recipe
 from oarlock_api.tasks import TASKS
+from oarlock_api.timeline_rules import find_trace_after_the_end
 from oarlock_api.v1alpha1.dataset import Task
 from oarlock_api.v1alpha1.recipe import Loss, Recipe
 from oarlock_api.v1alpha1.status import DatasetStatus
@@ -307,6 +308,7 @@ def _find_recipe_misfits(
 ) -> Iterator[Finding]:
     yield from find_misfits(spec, recipe, dataset)
     yield from _find_batch_misfits(recipe, dataset, workers)
+    yield from find_trace_after_the_end(recipe, steps=_count_steps(recipe, dataset))
 
 
 def _find_batch_misfits(recipe: Recipe, dataset: RunDataset, workers: RunWorkers) -> Iterator[Finding]:
@@ -354,8 +356,6 @@ def _find_volume_misfits(
 
 
 def _freeze_model(frozen: Run, model: Model, recipe: Recipe, dataset: RunDataset) -> Run:
-    batch_size = recipe.batch_size or 1
-    steps_per_epoch = dataset.train_samples / batch_size
     training = {
         "data": dataset.version,
         "model": model.to_wire(),
@@ -366,10 +366,15 @@ def _freeze_model(frozen: Run, model: Model, recipe: Recipe, dataset: RunDataset
             "training_hash": content_hash(training),
             "model": model,
             "recipe": recipe,
-            "steps": recipe.max_steps or max(1, math.ceil((recipe.epochs or DEFAULT_EPOCHS) * steps_per_epoch)),
-            "steps_per_epoch": steps_per_epoch,
+            "steps": _count_steps(recipe, dataset),
+            "steps_per_epoch": dataset.train_samples / (recipe.batch_size or 1),
         }
     )
+
+
+def _count_steps(recipe: Recipe, dataset: RunDataset) -> int:
+    epochs, steps_per_epoch = recipe.epochs or DEFAULT_EPOCHS, dataset.train_samples / (recipe.batch_size or 1)
+    return recipe.max_steps or max(1, math.ceil(epochs * steps_per_epoch))
 
 
 def _freeze_script(frozen: Run, script: Script, defaults: Defaults) -> Run:

@@ -17,6 +17,7 @@ from oarlock_api.pod_template_rules import build_pod_template_rules
 from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
 from oarlock_api.schedules import SCHEDULE_RULES
 from oarlock_api.script_rules import SCRIPT_RULES
+from oarlock_api.timeline_rules import TIMELINE_RULES
 from oarlock_api.tuning_rules import TUNING_RULES
 
 __all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
@@ -166,6 +167,7 @@ TRAINING_JOB_RULES: tuple[Rule, ...] = (
     *OPTIMIZER_RULES,
     *PARAMETER_GROUP_RULES,
     *SCHEDULE_RULES,
+    *TIMELINE_RULES,
     *TUNING_RULES,
     Rule(
         at="spec.workers",

@@ -27,6 +27,7 @@ NOT_IN_TRAINING_HASH = frozenset(
         "microBatchSize",
         "validation",
         "loader",
+        "trace",
         "compile",
         "parallelism",
         "activationCheckpointing",

@@ -67,8 +67,8 @@ def test_the_hash_stays_when_the_spec_was_edited_in_what_may_change_at_any_time(
     assert edited.hash == run_of().hash
 
 
-def test_the_training_hash_stays_when_only_the_length_or_the_workers_change() -> None:
-    longer = run_of({"recipe": {"epochs": 60}, "workers": {"processesPerNode": 2}})
+def test_the_training_hash_stays_when_only_the_length_the_workers_or_what_is_looked_at_change() -> None:
+    longer = run_of({"recipe": {"epochs": 60, "trace": {}}, "workers": {"processesPerNode": 2}})
 
     assert longer.training_hash == run_of().training_hash
     assert longer.training_hash != run_of({"recipe": {"seed": 1}}).training_hash
@@ -99,6 +99,11 @@ def test_sgd_gets_its_own_defaults_when_it_is_chosen() -> None:
         ({"recipe": {"batchSize": 1}, "workers": {"processesPerNode": 2}}, {}, "at least the number of processes, 2"),
         ({}, {"sample_shape": [8, 8, 1]}, "spec.model.name must fit the images of Dataset digits, 8x8 pixels"),
         ({}, {"counts": {"train": 10}}, "raise split.validation"),
+        (
+            {"recipe": {"epochs": 0.1, "trace": {}}},
+            {},
+            "spec.recipe.trace.firstStep must be at most the run's steps, 3",
+        ),
         ({"recipe": {"paramGroups": [{"match": "fc("}]}}, {}, "paramGroups.0..match must be a regular expression"),
         ({"dataset": {"name": "digits", "version": "ffff"}}, {}, "spec.dataset.version must be the version"),
     ],

@@ -99,6 +99,8 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
     ],
     "spec.model.initFrom": [{"job": "a"}, {"job": "a", "path": "b"}, {}],
     "spec.recipe": [
+        *({"trace": {}, "maxSteps": steps} for steps in (19, 20)),
+        *({"trace": {"firstStep": 9, "steps": 1}, "maxSteps": steps} for steps in (8, 9)),
         {},
         {"epochs": 1.0},
         {"epochs": 1.0, "maxSteps": 1},

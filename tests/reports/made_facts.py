@@ -41,6 +41,7 @@ def make_facts(classes: int = 3, *, points: int = 300, name: str = HOSTILE) -> R
             Chart(title=name, unit="s", curves=(Curve(name=name, points=[(1.0, 0.5)]),), stacked=True),
         ),
         shares=(Share(name="computing", seconds=9.0), Share(name="starting", seconds=1.0, about=name)),
+        traces=(f"traces/{name}",),
         classes=names,
         findings=Findings(
             samples=classes * 9,

@@ -17,6 +17,7 @@ from training.forked_ranks import run_ranks
 from oarlock_api.contract import Outcome, PodPhase
 from oarlock_api.run import WorkerRun, content_hash
 from oarlock_api.v1alpha1.recipe import Loader
+from oarlock_api.v1alpha1.timeline import Trace
 from oarlock_trainer.config import read_config
 from oarlock_trainer.datasets import write_dataset
 from oarlock_trainer.loop import train
@@ -158,6 +159,12 @@ def await_end_of_readers() -> None:
 def read_with(workers: int, run: WorkerRun) -> WorkerRun:
     """Return the same run with so many readers, which its checkpoints do not know of."""
     return run.model_copy(update={"recipe": run.recipe.model_copy(update={"loader": Loader(workers=workers)})})
+
+
+def trace(first: int, steps: int, run: WorkerRun) -> WorkerRun:
+    """Return the same run with a timeline of some steps, of which its checkpoints do not know either."""
+    asked = Trace(first_step=first, steps=steps)
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update={"trace": asked})})
 
 
 def train_run(

@@ -1,5 +1,6 @@
 """The whole loop on a small data set, in real processes."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -19,6 +20,7 @@ from training.small_runs import (
     read_losses,
     read_validations,
     read_with,
+    trace,
     train_run,
     write_small_dataset,
 )
@@ -28,6 +30,7 @@ from oarlock_api.metrics import COMPUTING_PARTS
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_trainer.datasets import open_dataset
 from oarlock_trainer.models import SampleForm, build_model
+from oarlock_trainer.step_parts import StepPart
 
 NETS = """
 from torch import nn
@@ -61,7 +64,8 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
 ) -> None:
     """The multilayer perceptron has dropout, the residual network batch norms; shares of 17 rows are uneven on 3 ranks.
 
-    What is exported is the average of the weights, norms' statistics included. The parts are read by other threads than the whole.
+    What is exported is the average of the weights, norms' statistics included. The parts are read by other threads than the whole,
+    and other steps of theirs are traced.
     """
     (tmp_path / "data").symlink_to(dataset_folder / "data")
     recipe = {
@@ -75,18 +79,30 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
         "validation": {"every": {"epochs": 1}, "weights": "ema"},
     }
     run = make_run(version, model=model, steps=14, recipe=recipe)
-    train_run(run, tmp_path, processes=processes, name="whole")
+    train_run(trace(3, 2, run), tmp_path, processes=processes, name="whole")
 
     how: dict[str, Any] = {"processes": processes, "name": "parts"}
     suspended = train_run(read_with(3, run), tmp_path, stop_at=5, stopped_rank=processes - 1, **how)
     stopped_after = len(read_losses(tmp_path / "parts"))
-    resumed = train_run(read_with(1, run), tmp_path, **how)
+    resumed = train_run(trace(14, 5, read_with(1, run)), tmp_path, **how)
 
     assert (suspended.outcome, resumed.outcome) == (Outcome.SUSPENDED, Outcome.SUCCEEDED)
     assert 5 <= stopped_after < 14
     assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
     assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
     assert read_weights(tmp_path / "parts") == read_weights(tmp_path / "whole")
+    assert list_named_ranges(tmp_path / "whole/traces/step-00003.json.gz") == {"step 3", "step 4", *StepPart}
+    assert list_named_ranges(tmp_path / "parts/traces/step-00014.json.gz") == {"step 14", *StepPart}
+    (said,) = read_log(tmp_path / "whole", "trace")
+    assert said["message"].startswith("the timeline of steps 3 to 4 is in traces/step-00003.json.gz; open it in ")
+
+
+def list_named_ranges(path: Path) -> set[str]:
+    """Return what the trainer named in a timeline, in which there are operations, too."""
+    events = json.loads(gzip.decompress(path.read_bytes()))["traceEvents"]
+    assert any(event.get("cat") == "cpu_op" and event["name"] == "aten::linear" for event in events)
+    named = {event["name"] for event in events if event.get("cat") == "user_annotation"}
+    return {name for name in named if name in set(StepPart) or name.startswith("step ")}
 
 
 def test_a_run_ends_at_the_same_step_when_it_no_longer_improves_and_was_suspended_in_between(

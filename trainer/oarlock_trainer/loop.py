@@ -64,6 +64,7 @@ def train(config: TrainerConfig, record: RankRecord, stop: StopRequest) -> Outco
             if ends:
                 return _conclude(p, config, processes, step, metric=validated.metric)
 
+            steering.begin_trace(step)
             laps.start(StepPart.DATA_WAIT)
             batch = p.data.batches.at(step)
             figures: list[Tensor] = []
@@ -118,6 +119,7 @@ def _validate_if_due(p: Preparation, processes: Processes, step: int) -> _Valida
     due = is_validation_due(step, every=steering.validate_every, length=steering.length)
     if not due or steering.is_stopping or len(p.data.validation) == 0 or counters.get(VALIDATED_STEP) == step:
         return _Validated()
+    steering.end_trace(step)
     steering.settle(step)
     began = time.monotonic()
     steering.throughput.pause(began)
@@ -167,6 +169,7 @@ def _suspend(p: Preparation, processes: Processes, step: int, *, metric: float |
     """Wait until the last state is safe on the volume."""
     p.steering.record.beat(PodPhase.SUSPENDING)
     p.steering.finish_saving(step, p.learner.model, processes, metric=metric)
+    p.steering.end_trace(step)
     p.steering.reporter.say("suspended", step, f"stopped on request; step {step} is safe")
     p.steering.reporter.close()
     return Outcome.SUSPENDED
@@ -176,6 +179,8 @@ def _conclude(
     p: Preparation, config: TrainerConfig, processes: Processes, step: int, *, metric: float | None
 ) -> Outcome:
     """Export the best model, or the last if nothing was validated."""
+    p.steering.end_trace(step)
+    p.steering.note_missed_trace(step, is_over=True)
     p.steering.settle(step)
     p.steering.watch.end()
     if p.early_stop is not None and step < config.run.steps:

@@ -1,7 +1,10 @@
 """What surrounds the steps: agreement, reports, checkpoints, requests to stop. All ranks steer alike, at the same steps."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -15,9 +18,11 @@ from oarlock_trainer.divergence import DivergenceWatch
 from oarlock_trainer.rank_record import RankRecord
 from oarlock_trainer.reporting import Reporter
 from oarlock_trainer.signals import StopRequest
+from oarlock_trainer.signs_of_life import beating
 from oarlock_trainer.step_parts import Laps, fit_parts
 from oarlock_trainer.step_statistics import StepStatistics
 from oarlock_trainer.throughput import Throughput
+from oarlock_trainer.tracing import TraceError, Tracer
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class Steering:
     reporter: Reporter
     record: RankRecord
     stop: StopRequest
+    tracer: Tracer | None
+    """What traces some steps, if this rank is to."""
     length: Length
     validate_every: ValidationInterval
     is_stopping: bool = False
@@ -45,6 +52,41 @@ class Steering:
         self.record.beat(PodPhase.TRAINING, step=step, position=step * self.length.batch_size)
         if self.agreement.is_due(step):
             self._adopt(step, self.agreement.exchange(step, self._propose()))
+
+        if self.tracer is not None and self.tracer.ends_after(step):
+            self.end_trace(step)
+
+    def begin_trace(self, step: int) -> None:
+        """Begin the timeline of steps if it begins with the one after `step`."""
+        if self.tracer is None or not self.tracer.begins_after(step):
+            return
+        with self._beside_training(step):
+            self.tracer.begin(step)
+            self.laps.listeners.append(self.tracer)
+
+    def end_trace(self, step: int) -> None:
+        """Write the timeline if there is one; a validation would be longer than what was asked for, so it ends with it, too."""
+        if self.tracer is None or not self.tracer.is_tracing:
+            return
+        with self._beside_training(step):
+            self.laps.listeners.remove(self.tracer)
+            self.reporter.note_choice(step, "trace", self.tracer.end(step))
+
+    def note_missed_trace(self, step: int, *, is_over: bool) -> None:
+        """Say it if the run goes on, or ends, so that there will be no timeline though the recipe asks for one."""
+        if self.tracer is not None and (why := self.tracer.describe_miss(step, is_over=is_over)):
+            self.reporter.warn(step, why)
+
+    @contextmanager
+    def _beside_training(self, step: int) -> Iterator[None]:
+        """Do what takes long, is no training, and may fail."""
+        self.throughput.pause(time.monotonic())
+        try:
+            with beating(partial(self.record.beat, PodPhase.TRAINING)):
+                yield
+        except TraceError as error:
+            self.reporter.warn(step, str(error))
+        self.throughput.resume(time.monotonic())
 
     def settle(self, step: int) -> None:
         """Hear of every step so far, before something that must not miss one."""

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from oarlock_api.metrics import RANKABLE_METRICS
+from oarlock_api.v1alpha1.timeline import Trace
 from oarlock_api.v1alpha1.values import EpochInterval, Fraction
 from oarlock_api.wire import WireModel
 
@@ -377,3 +378,5 @@ class Recipe(WireModel):
     """Whether the backward pass computes the insides of blocks again, which saves memory and changes no figure."""
     loader: Loader = Loader()
     """How samples are read."""
+    trace: Trace | None = None
+    """A timeline of some steps, for a trace viewer. Absent: none."""

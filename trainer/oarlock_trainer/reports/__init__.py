@@ -7,3 +7,7 @@ may trust what it shows: class names, texts and messages come from data sets.
 REPORT_NAME = "report.html"
 EXAMINATION_NAME = "examination.json"
 DESCRIPTION_NAME = "run.json"
+TRACES_DIR = "traces"
+"""Timelines of some steps, as the recipe asks for them."""
+TRACE_VIEWER = "ui.perfetto.dev"
+"""Opens such a timeline, in the browser alone; chrome://tracing does, too."""

@@ -134,6 +134,8 @@ class ReportFacts:
     pace: tuple[Chart, ...] = ()
     shares: tuple[Share, ...] = ()
     """What the time went on."""
+    traces: tuple[str, ...] = ()
+    """Timelines of some steps: files in the run's folder."""
     classes: tuple[str, ...] = ()
     findings: Findings | None = None
     attempts: tuple[Attempt, ...] = ()

@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from oarlock_api.metrics import METRICS_BY_NAME
+from oarlock_trainer.reports import TRACE_VIEWER
 from oarlock_trainer.reports.charts import choose_colour, draw_chart
 from oarlock_trainer.reports.facts import Chart, Findings, ReportFacts, Share
 from oarlock_trainer.reports.matrices import draw_matrix, list_confused
@@ -68,6 +69,7 @@ def build_page(facts: ReportFacts) -> str:
         timeline=draw_timeline(facts.attempts, facts.moments),
         style=Markup(_read("page.css")),  # noqa: S704  # our own file
         script=Markup(script),  # noqa: S704  # our own file
+        viewer=TRACE_VIEWER,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         **parts,
     )
@@ -119,7 +121,7 @@ def _list_sections(facts: ReportFacts, parts: dict[str, Any]) -> Iterator[tuple[
         "classes": findings and findings.per_class,
         "rates": parts["rates"],
         "worst": findings and findings.worst,
-        "speed": parts["pace"] or parts["shares"],
+        "speed": parts["pace"] or parts["shares"] or facts.traces,
         "recipe": facts.recipe,
         "data": facts.dataset,
         "system": facts.system,
