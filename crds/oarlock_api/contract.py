@@ -357,6 +357,8 @@ class TerminationRecord(Record):
     steps: int = 0
     epoch: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
+    non_finite: list[str] = field(default_factory=list)
+    """Figures whose last value was not finite; what was known of them before is not what they are now."""
     checkpoint_latest: dict[str, Any] | None = None
     checkpoint_best: dict[str, Any] | None = None
     export: str = ""

@@ -222,6 +222,7 @@ def _settle_record(record: TerminationRecord) -> TerminationRecord:
     return replace(
         record,
         metrics=_few(record.metrics),
+        non_finite=[_line(name, _MAX_NAME) for name in record.non_finite[:_MAX_METRICS]],
         checkpoint_latest=_checkpoint(record.checkpoint_latest),
         checkpoint_best=_checkpoint(record.checkpoint_best),
         export=_inner_path(record.export),

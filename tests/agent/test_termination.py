@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ _REPORTS = st.fixed_dictionaries(
             st.sampled_from(sorted(METRICS_BY_NAME)) | st.text(max_size=50), st.floats(), max_size=40
         ),
         "warnings": st.lists(_TEXTS, max_size=10),
+        "non_finite": st.lists(st.sampled_from(sorted(METRICS_BY_NAME)) | st.text(max_size=200), max_size=40),
         "checkpoint_latest": _CHECKPOINTS,
         "checkpoint_best": _CHECKPOINTS,
         "export": st.just("export/model.safetensors"),
@@ -83,6 +85,14 @@ def test_record_fits_and_keeps_the_counts_when_an_import_succeeds(dataset: dict[
 
     assert len(text.encode()) <= MAX_TERMINATION_BYTES
     assert (kept["version"], kept["counts"]) == (dataset["version"], dataset["counts"])
+
+
+def test_figures_that_are_not_finite_are_named_in_the_record() -> None:
+    record = make_record(
+        {"metrics": {"train/loss": math.nan, "validation/loss": 0.5}, "non_finite": ["train/accuracy"]}
+    )
+
+    assert (record.metrics, record.non_finite) == ({"validation/loss": 0.5}, ["train/accuracy", "train/loss"])
 
 
 def test_end_of_the_detail_stays_when_it_is_cut() -> None:

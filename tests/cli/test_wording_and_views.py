@@ -76,6 +76,14 @@ def test_training_shows_how_far_how_good_and_how_fast() -> None:
         assert words in text
 
 
+def test_a_figure_that_is_not_finite_is_shown_as_that() -> None:
+    broken = {"metrics": {"validation/loss": 0.079}, "nonFinite": ["train/loss", "validation/accuracy"]}
+    text = render(make_job(progress={**PROGRESS, **broken}))
+
+    assert "loss not finite" in text
+    assert "validation loss 0.079 · validation accuracy not finite" in text
+
+
 def test_waiting_says_why_and_running_does_not() -> None:
     assert "Insufficient nvidia.com/gpu" in render(make_job("Starting", message="Insufficient nvidia.com/gpu"))
     assert "attempt 0" not in render(make_job("Training", message="attempt 0 on node x"))

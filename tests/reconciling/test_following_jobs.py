@@ -118,6 +118,21 @@ def test_figures_come_from_the_report_when_the_job_trains() -> None:
     assert condition(status, "ProgressKnown") == ("True", "Reported")
 
 
+def test_a_loss_of_before_is_not_that_of_now_when_training_has_diverged() -> None:
+    """Whether the trainer could say so while it ran, or its last words alone do."""
+    job, rest = train(), {"validation/accuracy": 0.9712}
+    broken = ["train/loss", "no figure of the table"]
+    last_words = make_record(Outcome.FAILED, metrics=rest, non_finite=broken)
+
+    for observed in (
+        replace(job, report=make_report(metrics=rest, non_finite=broken)),
+        replace(job, pods=(end_pod(job.pods[0], record=last_words),)),
+    ):
+        progress = progress_of(status_of(plan(observed)))
+        assert progress.non_finite == ["train/loss"]
+        assert progress.metrics.keys() & {"train/loss", "validation/accuracy"} == {"validation/accuracy"}
+
+
 def test_the_write_may_wait_when_only_the_progress_is_new() -> None:
     job = train()
 

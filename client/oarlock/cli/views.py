@@ -96,8 +96,8 @@ def _view_job(item: Object) -> View:
         explanation=_explain(status),
         fraction=_fraction(progress.get("step", 0), progress.get("steps", 0)),
         amounts=tuple(_say_progress(progress)),
-        figures=tuple(_say_training(progress.get("metrics") or {})) if started else (),
-        validation=tuple(_say_split("validation", progress.get("metrics") or {})),
+        figures=tuple(_say_training(progress)) if started else (),
+        validation=tuple(_say_split("validation", progress)),
         safe=_say_safe(status.get("checkpoint") or {}),
     )
 
@@ -120,23 +120,28 @@ def _say_progress(progress: Mapping[str, Any]) -> Iterator[str]:
         yield f"{format_duration(progress['etaSeconds'])} left"
 
 
-def _say_training(metrics: Mapping[str, float]) -> Iterator[str]:
-    yield from _say_split("train", metrics)
+def _say_training(progress: Mapping[str, Any]) -> Iterator[str]:
+    metrics = progress.get("metrics") or {}
+    yield from _say_split("train", progress)
     if "samplesPerSecond" in metrics:
         yield f"{metrics['samplesPerSecond']:,.0f} samples/s"
     if "learningRate" in metrics:
         yield f"learning rate {metrics['learningRate']:.2g}"
 
 
-def _say_split(split: str, metrics: Mapping[str, float]) -> Iterator[str]:
+def _say_split(split: str, progress: Mapping[str, Any]) -> Iterator[str]:
     """Say the loss, and the first other figure of the split: the one that its task is judged by."""
     prefix = "" if split == "train" else f"{split} "
-    loss = metrics.get(f"{split}/loss")
-    if loss is not None:
-        yield f"{prefix}loss {format_figure(loss)}"
-    name = find_figure(split, metrics)
-    if name:
-        yield f"{prefix}{show_metric(name, metrics[name])}"
+    metrics, broken = progress.get("metrics") or {}, progress.get("nonFinite") or ()
+    figure = find_figure(split, {**metrics, **dict.fromkeys(broken, 0.0)})
+    for name in (f"{split}/loss", figure):
+        quantity = name.partition("/")[2]
+        if name in broken:
+            yield f"{prefix}{quantity} not finite"
+        elif name in metrics:
+            yield prefix + (
+                show_metric(name, metrics[name]) if name == figure else f"loss {format_figure(metrics[name])}"
+            )
 
 
 def _say_safe(checkpoint: Mapping[str, Any]) -> str:

@@ -85,6 +85,8 @@ class Progress(OpenModel):
     """Training samples per second, all processes together."""
     metrics: dict[str, float] = Field(default_factory=dict)
     """Latest values, by name."""
+    non_finite: list[str] | None = None
+    """Figures whose latest value is not finite, so that metrics has none. Absent: all are."""
     metric: str = ""
     """Latest value of the metric by which the best checkpoint is kept, for people: `accuracy 97.50 %`."""
     updated: str | None = None

@@ -5,7 +5,7 @@ What they say was checked when it was read (`oarlock_operator.untrusted`); here 
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from oarlock_api.contract import CheckpointFacts, TerminationRecord, WorkerStatus
@@ -19,6 +19,7 @@ from oarlock_operator.reconcile.job_view import JobView
 _MAX_PATH_BYTES = 200
 _OWN_METRIC = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,63}")
 _MAX_OWN_METRICS = 24
+_MAX_BROKEN = 8
 
 
 def build_progress(job: JobView) -> Progress | None:
@@ -48,6 +49,7 @@ def _from_report(job: JobView, report: WorkerStatus) -> Progress:
         eta_seconds=None if report.eta_seconds is None else round(min(report.eta_seconds, 1e9)),
         samples_per_second=metrics.get("samplesPerSecond"),
         metrics=metrics,
+        non_finite=_list_broken(job, report.non_finite),
         metric=_show_metric(job, metrics),
         updated=format_time(answered) if answered else None,
     )
@@ -56,7 +58,9 @@ def _from_report(job: JobView, report: WorkerStatus) -> Progress:
 
 def _from_record(job: JobView, record: TerminationRecord) -> Progress:
     before = job.status.progress or Progress()
-    metrics = _known_metrics(job, {**before.metrics, **record.metrics})
+    broken = {*(before.non_finite or ()), *record.non_finite} - record.metrics.keys()
+    known = {**before.metrics, **record.metrics}
+    metrics = _known_metrics(job, {name: value for name, value in known.items() if name not in broken})
     progress = Progress(
         epoch=round(record.epoch, 4),
         epochs=before.epochs or record.epoch,
@@ -66,6 +70,7 @@ def _from_record(job: JobView, record: TerminationRecord) -> Progress:
         eta_seconds=0 if record.step >= record.steps > 0 else None,
         samples_per_second=before.samples_per_second,
         metrics=metrics,
+        non_finite=_list_broken(job, broken),
         metric=_show_metric(job, metrics),
         updated=format_time(job.pods[0].finished or job.now),
     )
@@ -91,6 +96,11 @@ def _known_metrics(job: JobView, metrics: Mapping[str, float]) -> dict[str, floa
         return known
     own = [name for name in finite if name not in known and _OWN_METRIC.fullmatch(name)]
     return known | {name: finite[name] for name in own[:_MAX_OWN_METRICS]}
+
+
+def _list_broken(job: JobView, names: Iterable[str]) -> list[str] | None:
+    """Return the figures that are not finite, of those that may be shown; None if there are none."""
+    return sorted(_known_metrics(job, dict.fromkeys(sorted(names), 0.0)))[:_MAX_BROKEN] or None
 
 
 def _is_script(job: JobView) -> bool:

@@ -17,6 +17,8 @@ _MAX_BYTES = {"cause": 40, "phase": 40, "message": 500, "remedy": 300, "detail":
 _MAX_WARNINGS = 3
 _MAX_WARNING_BYTES = 150
 _MAX_NOTE_BYTES = 200
+_MAX_NON_FINITE = 6
+_MAX_NAME_BYTES = 66
 
 
 def build_termination_record(config: AgentConfig, snapshot: Snapshot, verdict: Verdict) -> TerminationRecord:
@@ -34,6 +36,7 @@ def build_termination_record(config: AgentConfig, snapshot: Snapshot, verdict: V
         steps=int(progress.number("steps")),
         epoch=progress.number("epoch"),
         metrics={name: value for name, value in progress.metrics.items() if name in METRICS_BY_NAME},
+        non_finite=[_clip(name, _MAX_NAME_BYTES) for name in progress.non_finite[:_MAX_NON_FINITE]],
         checkpoint_latest=progress.record("checkpoint_latest"),
         checkpoint_best=progress.record("checkpoint_best"),
         export=str(progress.report.get("export") or ""),
