@@ -116,7 +116,7 @@ def test_a_run_ends_at_the_same_step_when_it_no_longer_improves_and_was_suspende
         "earlyStop": {"metric": "validation/accuracy", "patienceValidations": 3},
     }
     run = make_run(version, model="mlp", steps=40, recipe=recipe)
-    whole = train_run(run, tmp_path, name="whole")
+    whole = train_run(trace(20, 5, run), tmp_path, name="whole")
 
     train_run(run, tmp_path, name="parts", stop_at=5)
     resumed = train_run(run, tmp_path, name="parts")
@@ -129,6 +129,9 @@ def test_a_run_ends_at_the_same_step_when_it_no_longer_improves_and_was_suspende
         r"stopped early at step 8: validation/accuracy has not improved on the 0\.\d+ of step 2 in 3 validations",
         resumed.facts["notes"][0],
     )
+    assert whole.facts["warnings"] == [
+        "there is no timeline: recipe.trace.firstStep is 20, and the run ended after step 8"
+    ]
 
 
 def test_a_long_validation_is_broken_off_when_the_run_is_to_stop_and_done_when_it_resumes(tmp_path: Path) -> None:
@@ -212,11 +215,14 @@ def evaluate_export(export: Path, data: Path) -> float:
 def test_the_last_model_is_exported_when_there_is_nothing_to_validate(tmp_path: Path) -> None:
     version = write_small_dataset(tmp_path / "data", validation=0)
 
-    story = train_run(make_run(version, steps=3), tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "traces").write_text("in the way of a timeline, which no run needs")
+    story = train_run(trace(2, 1, make_run(version, steps=3)), tmp_path)
 
     description = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
     assert description["exported"]["checkpoint"] == "last"
     assert "no validation samples" in story.facts["warnings"][0]
+    assert story.facts["warnings"][1].startswith("there is no timeline of step 2: [Errno 17] File exists")
 
 
 def test_nothing_is_trained_again_when_a_finished_run_is_started_again(

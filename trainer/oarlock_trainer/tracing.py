@@ -90,12 +90,12 @@ class Tracer:
         profiler, self._profiler = self._profiler, None
         assert profiler is not None  # noqa: S101  # a defect of ours
         self(None)
+        steps = f"step {step}" if step == self._first else f"steps {self._first} to {step}"
         try:
             profiler.stop()
             _write(_compress_trace(profiler), self._path)
         except (RuntimeError, OSError) as error:
-            raise TraceError(f"there is no timeline of steps {self._first} to {step}: {error}") from error
-        steps = f"step {step}" if step == self._first else f"steps {self._first} to {step}"
+            raise TraceError(f"there is no timeline of {steps}: {error}") from error
         return f"the timeline of {steps} is in {TRACES_DIR}/{self._path.name}; open it in {TRACE_VIEWER}"
 
 
