@@ -1,5 +1,7 @@
 """What only a GPU can show: NCCL, bf16, and that a killed run resumes bitwise there too."""
 
+import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +10,15 @@ from checkpointing.scaled_states import find_differences as find_differences_of_
 from checkpointing.scaled_states import make_state, optimizer_of, take_step
 from checkpointing.tiny_runs import one_gloo_rank
 from exactness.agent_runs import Job, check_completeness, find_differences, make_data, make_run, read_results
-from training.small_runs import read_log
+from training.small_runs import read_log, trace
 
+from oarlock_api.metrics import COMPUTING_PARTS
 from oarlock_api.v1alpha1.recipe import Augment, ColorShift, Flip, QuadRotation, RandAugment, Tunable
 from oarlock_trainer.augmentation import Draws, apply_augmentation
 from oarlock_trainer.augmentation.draws import Drawn
 from oarlock_trainer.augmentation.mixing import mix_images
 from oarlock_trainer.batches import place
+from oarlock_trainer.step_parts import MEASURED, StepPart, build_laps
 
 pytestmark = [
     pytest.mark.train,
@@ -84,12 +88,44 @@ def test_the_micro_batch_that_fits_and_the_rate_are_found_on_a_gpu(tmp_path: Pat
     assert rate["message"].startswith("learningRate ")
 
 
-def test_the_rank_record_and_the_log_say_that_it_was_a_gpu(tmp_path: Path) -> None:
+def test_a_run_on_a_gpu_says_so_divides_its_steps_and_traces_its_kernels(tmp_path: Path) -> None:
     job = make_job(tmp_path, "run", model="lenet", version=make_data(tmp_path / "data"))
+    job.run = trace(20, 2, job.run)
 
     finish(job)
+    events = json.loads(gzip.decompress((job.run_dir / "traces/step-00020.json.gz").read_bytes()))["traceEvents"]
+    divided = [line for line in read_log(job.run_dir, "pace") if COMPUTING_PARTS[0] in line]
 
     assert "cuda" in (job.run_dir / "log.jsonl").read_text()
+    assert {"kernel", "cpu_op", "user_annotation"} <= {event.get("cat") for event in events}
+    assert divided
+    for line in divided:
+        parts = [line[name] for name in COMPUTING_PARTS]
+        assert min(parts[:-1]) > 0
+        assert sum(parts) == pytest.approx(line["computeSeconds"])
+
+
+def test_the_host_waits_for_no_measurement_of_a_step_on_a_gpu() -> None:
+    laps = build_laps(torch.device("cuda"))
+    weights = torch.rand(4096, 4096, device="cuda")
+    weights @= weights  # the first product makes the library's handle
+    laps.close_window()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for part in StepPart:
+            laps.start(part)
+            for _ in range(200 if part is StepPart.FORWARD else 1):
+                weights = weights @ weights
+        laps.end_step()
+        while_busy = laps.close_window()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.cuda.synchronize()
+    parts = dict(zip(MEASURED, laps.close_window(), strict=True))
+
+    assert while_busy == (), "the device has not come by yet"
+    assert max(parts, key=parts.__getitem__) is StepPart.FORWARD
 
 
 @pytest.mark.parametrize(
