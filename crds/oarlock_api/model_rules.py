@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from oarlock_api.findings import Finding
-from oarlock_api.rule import Rule, Scope
+from oarlock_api.rule import Rule, Scope, list_given
 from oarlock_api.run import RunFirstWeights, RunWorkers
 from oarlock_api.v1alpha1.training_job import Model
 from oarlock_api.v1alpha1.volumes import AccessMode
@@ -20,7 +20,30 @@ def _weights_twice(model: Scope) -> str | None:
     return f"{named[0]}.weights and initFrom" if named and model.get("initFrom") is not None else None
 
 
+def _choice_without_job(init_from: Scope) -> str | None:
+    given = list_given(init_from, ("checkpoint", "step"))
+    return " and ".join(given) if given and init_from.get("job") is None else None
+
+
+def _two_choices(init_from: Scope) -> str | None:
+    return "both" if list_given(init_from, ("checkpoint", "step")) == ["checkpoint", "step"] else None
+
+
 MODEL_RULES: tuple[Rule, ...] = (
+    Rule(
+        at="spec.model.initFrom",
+        cel="has(self.job) || (!has(self.checkpoint) && !has(self.step))",
+        broken=_choice_without_job,
+        rule="must have job for checkpoint or step to choose from",
+        remedy="name the job, or drop checkpoint and step",
+    ),
+    Rule(
+        at="spec.model.initFrom",
+        cel="!has(self.checkpoint) || !has(self.step)",
+        broken=_two_choices,
+        rule="must not have both checkpoint and step",
+        remedy="keep the one you mean",
+    ),
     Rule(
         at="spec.model",
         cel="!has(self.initFrom) || ("

@@ -97,7 +97,16 @@ SCOPES: dict[str, list[dict[str, Any]]] = {
         {"timm": {"name": "a"}, "initFrom": {"job": "b"}},
         {"torchvision": {"weights": ""}, "initFrom": {"job": "b"}},
     ],
-    "spec.model.initFrom": [{"job": "a"}, {"job": "a", "path": "b"}, {}],
+    "spec.model.initFrom": [
+        {"job": "a"},
+        {"job": "a", "path": "b"},
+        {},
+        {"job": "a", "checkpoint": "Latest"},
+        {"job": "a", "step": 3},
+        {"job": "a", "step": 3, "checkpoint": "Best"},
+        {"path": "b", "step": 3},
+        {"path": "b", "checkpoint": "Best"},
+    ],
     "spec.recipe": [
         *({"trace": {}, "maxSteps": steps} for steps in (19, 20)),
         *({"trace": {"firstStep": 9, "steps": 1}, "maxSteps": steps} for steps in (8, 9)),

@@ -2,14 +2,18 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load
-from training.small_runs import make_run, read_log, read_losses, train_run
+from training.small_runs import CLASSES, SHAPE, make_run, read_log, read_losses, train_run
 
-from oarlock_trainer.errors import DataMissingError
+from oarlock_api.v1alpha1.training_job import InitFrom, Model
+from oarlock_trainer.errors import ConfigError, DataMissingError
+from oarlock_trainer.first_weights import load_first_weights
 from oarlock_trainer.kept_weights import read_kept_weights
+from oarlock_trainer.models import SampleForm, build_model
 
 RECIPE = {"augment": {}, "validation": {"every": {"steps": 2}}}
 
@@ -58,6 +62,37 @@ def test_the_exported_weights_are_taken_and_those_of_the_best_checkpoint_if_thes
     assert source.startswith("the checkpoint of step ")
     assert from_checkpoint.keys() == exported.keys()
     assert all(torch.equal(value, exported[name]) for name, value in from_checkpoint.items())
+
+
+def test_the_checkpoint_is_taken_that_was_asked_for(earlier: Path) -> None:
+    of_step_2, from_step_2 = begin_with(earlier, step=2)
+    of_latest, from_latest = begin_with(earlier, checkpoint="Latest")
+    of_step_6, from_step_6 = begin_with(earlier, step=6)
+
+    assert of_step_2 == "the checkpoint of step 2 of job earlier"
+    assert of_latest == of_step_6 == "the checkpoint of step 6 of job earlier"
+    assert torch.equal(from_latest, from_step_6)
+    assert not torch.equal(from_latest, from_step_2)
+    assert begin_with(earlier, checkpoint="Best")[0] == begin_with(earlier)[0] != of_latest
+    with pytest.raises(
+        ConfigError, match=r"initFrom.step must be .* finite weights, got 3: there are those of 2, 4, 6"
+    ):
+        begin_with(earlier, step=3)
+
+    next((earlier / "checkpoints/step-000000006").glob("*.distcp")).write_bytes(b"damaged")
+
+    assert begin_with(earlier, checkpoint="Latest")[0] == "the checkpoint of step 4 of job earlier"
+    with pytest.raises(DataMissingError, match=r"no weights that are what was written: .*distcp"):
+        begin_with(earlier, step=6)
+
+
+def begin_with(folder: Path, **choice: Any) -> tuple[str, torch.Tensor]:
+    """Return what the weights are called that a model begins with, and those of its last layer."""
+    model = Model(name="lenet", init_from=InitFrom.from_wire({"job": "earlier", **choice}))
+    network = build_model(model, SampleForm(shape=SHAPE), len(CLASSES))
+    taken = load_first_weights(network, model, folder, outputs=len(CLASSES))
+    assert taken is not None
+    return taken.source, network.state_dict()["head.weight"]
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_a_run_without_any_other_refused(earlier: Path) -> None:

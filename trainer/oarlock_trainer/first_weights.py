@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from oarlock_api.v1alpha1.training_job import Model
+from oarlock_api.v1alpha1.training_job import KeptCheckpoint, Model
 from oarlock_api.zoo import BUILT_IN_MODELS
 from oarlock_trainer.errors import ConfigError, DataMissingError, StorageError
 from oarlock_trainer.kept_weights import read_kept_weights
@@ -90,7 +90,8 @@ def load_first_weights(network: nn.Module, model: Model, place: Path | None, *, 
         )
     if model.init_from is not None and model.init_from.job:
         _check_mount(place, model.init_from.job)
-        weights, source = read_kept_weights(place)
+        wanted = model.init_from.checkpoint or KeptCheckpoint.BEST
+        weights, source = read_kept_weights(place, checkpoint=wanted, step=model.init_from.step)
         source = f"{source} of job {model.init_from.job}"
     else:
         weights, source = _read_file(place, model), place.name

@@ -57,11 +57,24 @@ class PythonModel(WireModel):
     """Further keyword arguments of the function."""
 
 
+class KeptCheckpoint(StrEnum):
+    """Which of the checkpoints that a job has left."""
+
+    BEST = "Best"
+    LATEST = "Latest"
+
+
 class InitFrom(WireModel):
     """Where the first weights come from: a checkpoint of another job, or a file. A last layer of another size is left out."""
 
     job: OarlockName | None = None
-    """A TrainingJob of this namespace, whose best weights are taken. The job waits until that one has finished."""
+    """A TrainingJob of this namespace, whose best weights are taken, unless checkpoint or step says otherwise. The job waits until
+    that one has finished."""
+    checkpoint: KeptCheckpoint | None = None
+    """Which weights of that job: the Best by its keepBest, or the Latest that were saved. Absent: the Best, unless step is given."""
+    step: Count | None = None
+    """The weights after this step of that job, instead. It has checkpoints of the last steps that it saved (checkpoints.keep), and
+    of the best; one that is not there is refused when training starts, with those that are."""
     path: InnerPath | None = None
     """A safetensors or PyTorch file on the checkpoint volume."""
     match: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
