@@ -117,9 +117,13 @@ class Gang:
 
     def dismiss(self) -> None:
         """Make room for the others: what still runs has nothing more to say."""
-        self.ended_by_itself = all(pod.agent.poll() is not None for pod in self.pods.values())
+        self.ended_by_itself = self.has_ended
         if not self.ended_by_itself:
             self.destroy()
+
+    @property
+    def has_ended(self) -> bool:
+        return all(pod.agent.poll() is not None for pod in self.pods.values())
 
     @property
     def has_survivors(self) -> bool:
