@@ -74,8 +74,8 @@ def build_etcd_flags(layout: Layout, _settings: Settings) -> list[str]:
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=oarlock-test={peer}",
         # One member elects itself: no reason to wait a second for others.
-        "--heartbeat-interval=10",
-        "--election-timeout=100",
+        "--heartbeat-interval=50",
+        "--election-timeout=250",
         "--snapshot-count=10000",
         "--log-level=warn",
         "--logger=zap",
