@@ -4,15 +4,20 @@ Standard library only, as the contract that it belongs to. Pure.
 """
 
 import json
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 from oarlock_api.contract import MAX_TERMINATION_BYTES, TerminationRecord
+
+_MESSAGES = frozenset({"warnings", "notes"})
+_FIGURES = frozenset({"metrics", "nonFinite"})
 
 
 def fit_termination_record(record: TerminationRecord) -> str:
     """Serialise within `MAX_TERMINATION_BYTES`, dropping the least useful text first; the outcome always survives."""
     wire = record.to_wire()
-    for shorten in (_shorten_detail, _drop_class_counts, _drop_warnings, _shorten_messages):
+    for shorten in _IN_TURN:
         text = json.dumps(wire, separators=(",", ":"), allow_nan=False)
         if len(text.encode()) <= MAX_TERMINATION_BYTES:
             return text
@@ -60,5 +65,16 @@ def _shorten_messages(wire: dict[str, Any]) -> dict[str, Any]:
     return wire
 
 
+def _drop(wire: dict[str, Any], *, names: Collection[str]) -> dict[str, Any]:
+    """Leave out what only tells how training went, as the status did all along: why it ended is told here alone."""
+    return {key: value for key, value in wire.items() if key not in names}
+
+
 def _clip(value: Any, *, limit: int = 300) -> Any:
     return value[:limit] if isinstance(value, str) else value
+
+
+_IN_TURN: tuple[Callable[[dict[str, Any]], dict[str, Any]], ...] = (
+    *(_shorten_detail, _drop_class_counts, _drop_warnings, _shorten_messages),
+    *(partial(_drop, names=names) for names in (_MESSAGES, _FIGURES)),
+)

@@ -95,6 +95,29 @@ def test_figures_that_are_not_finite_are_named_in_the_record() -> None:
     assert (record.metrics, record.non_finite) == ({"validation/loss": 0.5}, ["train/accuracy", "train/loss"])
 
 
+def test_cause_and_figures_stay_when_texts_are_long_in_a_script_of_six_bytes_a_letter() -> None:
+    checkpoint = {
+        "step": 9000,
+        "epoch": 12.345678901234,
+        "path": "checkpoints/step-000009000",
+        "time": 1.7e9 + 0.123456,
+    }
+    report = {
+        "metrics": dict.fromkeys(METRICS_BY_NAME, 0.12345678901234567),
+        "non_finite": ["train/loss"],
+        **dict.fromkeys(("warnings", "notes"), ["\u9519" * 300] * 3),
+        **dict.fromkeys(("checkpoint_latest", "checkpoint_best"), checkpoint),
+    }
+    long = "\u9519" * 3000
+    failure = Failure(cause=Cause.USER_ERROR, message=long, remedy=long, detail=long)
+    text = fit_termination_record(make_record(report, failure))
+    kept = json.loads(text)
+
+    assert len(text) <= MAX_TERMINATION_BYTES
+    assert (kept["failure"]["cause"], kept["nonFinite"]) == (Cause.USER_ERROR, ["train/loss"])
+    assert kept["metrics"].keys() == METRICS_BY_NAME.keys()
+
+
 def test_end_of_the_detail_stays_when_it_is_cut() -> None:
     failure = Failure(cause=Cause.USER_ERROR, message="m", detail="x" * 5000 + "ValueError: the point")
     kept = json.loads(fit_termination_record(make_record({}, failure)))["failure"]
