@@ -14,6 +14,8 @@ from oarlock_api.v1alpha1.recipe import Loss
 _LONGEST_SHOWN = 63
 """Characters of a class name that a status never shortens."""
 _NAMES_SHOWN = 3
+_SOUGHT = 8
+"""Unknown names for which the nearest are looked for: for a thousand among a thousand it would take a minute."""
 
 
 def _weighed_twice(loss: Scope) -> str | None:
@@ -39,14 +41,22 @@ def find_unknown_classes(loss: Loss, classes: Sequence[str]) -> Iterator[Finding
         loss: the loss of the recipe.
         classes: the names of all classes of the data set.
     """
-    for name in sorted((loss.weight_by_class or {}).keys() - set(classes)):
-        nearest = difflib.get_close_matches(name, classes, n=_NAMES_SHOWN, cutoff=0) or classes[:_NAMES_SHOWN]
+    for number, name in enumerate(sorted((loss.weight_by_class or {}).keys() - set(classes))):
         yield Finding(
             path=f"spec.recipe.loss.weightByClass.{name}",
             rule="must be named after a class of the data set",
             found=repr(name),
-            remedy=f"the nearest are {', '.join(nearest)}" if classes else "leave it out: the data set has no classes",
+            remedy=_advise(name, classes, seeks=number < _SOUGHT),
         )
+
+
+def _advise(name: str, classes: Sequence[str], *, seeks: bool) -> str:
+    if not classes:
+        return "leave it out: the data set has no classes"
+    nearest = difflib.get_close_matches(name, classes, n=_NAMES_SHOWN, cutoff=0) if seeks else []
+    if nearest:
+        return f"the nearest are {', '.join(nearest)}"
+    return f"the first of {len(classes)} are {', '.join(classes[:_NAMES_SHOWN])}"
 
 
 def find_classes_unknown_early(loss: Loss, shown: Sequence[str], *, count: int) -> Iterator[Finding]:

@@ -128,6 +128,18 @@ def test_a_weight_of_no_class_is_refused_when_the_status_shows_all_names_as_they
         run_of(weighted, **shown)
 
 
+def test_the_nearest_classes_are_sought_for_a_few_names_when_many_are_unknown() -> None:
+    """For a thousand names among as many classes it takes a minute, in which an operator does nothing else."""
+    weights = {f"name-{number:04d}": 2.0 for number in range(1000)}
+    with pytest.raises(UnresolvableError) as caught:
+        run_of({"recipe": {"loss": {"weightByClass": weights}}}, classes=["a", "name", "c", "d"], class_count=4)
+
+    remedies = [finding.remedy for finding in caught.value.findings]
+    assert len(remedies) == len(weights)
+    assert remedies[7].startswith("the nearest are name, ")
+    assert set(remedies[8:]) == {"the first of 4 are a, name, c"}
+
+
 def test_several_nodes_are_refused_when_the_data_can_be_mounted_once() -> None:
     with pytest.raises(UnresolvableError, match=r"storage\.accessModes"):
         run_of({"workers": {"nodes": 2}}, access_modes={"digits-data": ["ReadWriteOnce"]})

@@ -5,6 +5,7 @@ processes and micro-batches. Losses of other kinds of outputs are with their tas
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from oarlock_api.class_weights import find_unknown_classes
+from oarlock_api.findings import describe_findings
 from oarlock_api.v1alpha1.recipe import ClassWeights, Loss, LossName
 from oarlock_trainer.errors import ConfigError
 
@@ -64,8 +66,8 @@ def weigh_classes(loss: Loss, *, classes: Sequence[str], counts: Sequence[int]) 
 
 
 def _weigh_by_name(loss: Loss, classes: Sequence[str], samples: NDArray[np.float64]) -> NDArray[np.float32]:
-    if findings := [str(finding).removeprefix("spec.") for finding in find_unknown_classes(loss, classes)]:
-        raise ConfigError("; ".join(findings), remedy="write the names as the data set has them")
+    if findings := [replace(one, path=one.path.removeprefix("spec.")) for one in find_unknown_classes(loss, classes)]:
+        raise ConfigError(describe_findings(findings), remedy="write the names as the data set has them")
     named = loss.weight_by_class or {}
     weights = np.array([named.get(name, 1.0) for name in classes])
     # Losses that are divided by samples, not by their weights, would be as many times larger as the weights are.
