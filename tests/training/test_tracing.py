@@ -33,6 +33,12 @@ def test_a_volume_that_refuses_the_timeline_leaves_no_part_of_it(tmp_path: Path)
     assert [path.name for path in (tmp_path / "traces").iterdir()] == ["step-00003.json.gz"]
 
 
+def test_a_volume_that_does_not_answer_is_no_reason_to_end_a_run(tmp_path: Path) -> None:
+    out_of_reach = make_tracer(tmp_path / ("x" * 300))  # any error of the volume does
+
+    assert out_of_reach.describe_miss(3, is_over=False).startswith("there is no timeline: ")
+
+
 def test_it_is_said_why_a_run_has_no_timeline_until_it_has_one(tmp_path: Path) -> None:
     tracer = make_tracer(tmp_path)
     said = "there is no timeline: recipe.trace.firstStep is 3, and the run "
