@@ -77,6 +77,7 @@ def test_page_parses_and_names_only_listed_metrics_when_all_are_reported() -> No
     assert {name for name, _ in samples} == _LISTED
     assert all(family.documentation and family.type in {"gauge", "counter"} for family in families)
     assert len(families) == len({family.name for family in families})
+    assert all(len({tuple(sample.labels) for sample in family.samples}) == 1 for family in families), "sums would lie"
     assert samples["oarlock_trainer_loss", (("split", "validation"),)] == 0.5
     assert samples["oarlock_trainer_progress_ratio", ()] == 0.5
     assert samples["oarlock_trainer_checkpoint_bytes", ()] == 77

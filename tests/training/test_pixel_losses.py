@@ -19,7 +19,7 @@ MASKS = np.random.default_rng(5).integers(0, 3, (2, 4, 5)).astype(np.uint8)
 MASKS[0, 0] = MASKS[1, :, 4] = IGNORED_PIXEL
 LOGITS = np.random.default_rng(6).normal(0, 1.5, (2, 3, 4, 5)).astype(np.float32)
 
-WEIGHTINGS: list[dict[str, Any]] = [{}, {"classWeights": "balanced"}, {"weightByClass": {"square": 4}}]
+WEIGHTINGS: list[dict[str, Any]] = [{}, {"classWeights": "balanced"}, {"weightByClass": {"stripe": 4}}]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def weigh(dataset: StoredDataset, weighting: dict[str, Any]) -> NDArray[np.float
     masks = StreamedSamples(dataset.split("train"), CPU).take(np.arange(4)).targets.numpy()
     counts = np.array([(masks == label).sum() for label in range(3)])
     weights = 1 / counts if "classWeights" in weighting else np.ones(3)
-    weights[1] = weighting.get("weightByClass", {}).get("square", weights[1])
+    weights[2] = weighting.get("weightByClass", {}).get("stripe", weights[2])
     scaled: NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
     return scaled
 

@@ -10,6 +10,8 @@ from safetensors.torch import load
 from training.small_runs import CLASSES, SHAPE, make_run, read_log, read_losses, train_run
 
 from oarlock_api.v1alpha1.training_job import InitFrom, Model
+from oarlock_trainer.checkpoints.folders import step_name
+from oarlock_trainer.checkpoints.manifest import MANIFEST_NAME, encode_manifest, read_manifest
 from oarlock_trainer.errors import ConfigError, DataMissingError
 from oarlock_trainer.first_weights import load_first_weights
 from oarlock_trainer.kept_weights import read_kept_weights
@@ -83,6 +85,18 @@ def test_the_checkpoint_is_taken_that_was_asked_for(earlier: Path) -> None:
 
     assert begin_with(earlier, checkpoint="Latest")[0] == "the checkpoint of step 4 of job earlier"
     with pytest.raises(DataMissingError, match=r"no weights that are what was written: .*distcp"):
+        begin_with(earlier, step=6)
+
+
+def test_the_latest_is_not_the_best_and_what_is_not_finite_is_neither(earlier: Path) -> None:
+    shutil.rmtree(earlier / "export")
+    for step, changes in {2: {"metric": 1.0}, 4: {"metric": 0.1}, 6: {"metric": 0.2, "finite": False}}.items():
+        folder = earlier / "checkpoints" / step_name(step)
+        (folder / MANIFEST_NAME).write_bytes(encode_manifest(read_manifest(folder).model_copy(update=changes)))
+
+    assert begin_with(earlier, checkpoint="Best")[0] == "the checkpoint of step 2 of job earlier"
+    assert begin_with(earlier, checkpoint="Latest")[0] == "the checkpoint of step 4 of job earlier"
+    with pytest.raises(ConfigError, match=r"finite weights, got 6: there are those of 2, 4$"):
         begin_with(earlier, step=6)
 
 
