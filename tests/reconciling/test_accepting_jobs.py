@@ -1,6 +1,7 @@
 """From a manifest to the first pods."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from reconciling.job_states import (
@@ -124,13 +125,23 @@ def test_job_is_invalid_when_it_does_not_fit_its_dataset() -> None:
     assert not planned.create
 
 
-def test_job_is_invalid_when_what_it_resolves_to_is_too_large_for_a_status() -> None:
-    variables = [{"name": f"V{n}", "value": "x" * 4000} for n in range(3)]
-
-    planned = plan(observe(spec=make_spec(workers={"podTemplate": {"env": variables}})))
+@pytest.mark.parametrize(
+    ("parts", "remedy"),
+    [
+        (
+            {"workers": {"podTemplate": {"env": [{"name": f"V{n}", "value": "x" * 4000} for n in range(3)]}}},
+            "ConfigMap",
+        ),
+        ({"recipe": {"loss": {"weightByClass": {f"class-{n:04}": 2 for n in range(600)}}}}, "name fewer classes"),
+    ],
+    ids=["variables", "classes"],
+)
+def test_job_is_invalid_when_what_it_resolves_to_is_too_large_for_a_status(parts: dict[str, Any], remedy: str) -> None:
+    planned = plan(observe(spec=make_spec(**parts)))
 
     assert status_of(planned).phase is JobPhase.INVALID
     assert "must resolve to at most 8192 bytes" in status_of(planned).message
+    assert remedy in status_of(planned).message
 
 
 def test_job_is_invalid_when_its_old_claim_serves_one_node_only() -> None:

@@ -9,6 +9,8 @@ from oarlock_api.run import Run
 
 MAX_FROZEN_RUN_BYTES = 8 * 1024
 """Half of what a status may take; the other half is for what changes."""
+_MANY_CLASSES = 64
+"""With so many names, it is these that take the room."""
 
 
 def find_oversized_run(run: Run) -> Iterator[Finding]:
@@ -22,8 +24,17 @@ def find_oversized_run(run: Run) -> Iterator[Finding]:
             path="spec",
             rule=f"must resolve to at most {MAX_FROZEN_RUN_BYTES} bytes",
             found=f"{size}",
-            remedy="move long values of workers.podTemplate (env, affinity, annotations) into a ConfigMap or the image",
+            remedy=_advise(run),
         )
+
+
+def _advise(run: Run) -> str:
+    weighed = len((run.recipe.loss and run.recipe.loss.weight_by_class) or {}) if run.recipe else 0
+    if weighed > _MANY_CLASSES:
+        return (
+            "name fewer classes in recipe.loss.weightByClass: those of weight 1 need none, and balanced needs no names"
+        )
+    return "move long values of workers.podTemplate (env, affinity, annotations) into a ConfigMap or the image"
 
 
 def find_oversized_variable(text: str) -> Iterator[Finding]:
