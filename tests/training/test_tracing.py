@@ -33,6 +33,20 @@ def test_a_volume_that_refuses_the_timeline_leaves_no_part_of_it(tmp_path: Path)
     assert [path.name for path in (tmp_path / "traces").iterdir()] == ["step-00003.json.gz"]
 
 
+@pytest.mark.parametrize("content", ["", '{"traceEvents": [{"name": "aten::mm", "ts":'])
+def test_no_timeline_is_kept_when_torch_could_write_but_a_part_of_it(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As onto a full disk: torch says nothing then."""
+    monkeypatch.setattr(torch.profiler.profile, "export_chrome_trace", lambda _, path: Path(path).write_text(content))
+    tracer = make_tracer(tmp_path)
+    tracer.begin(2)
+
+    with pytest.raises(TraceError, match="there is no timeline of steps 3 to 4: "):
+        tracer.end(4)
+    assert not (tmp_path / "traces").exists()
+
+
 def test_a_volume_that_does_not_answer_is_no_reason_to_end_a_run(tmp_path: Path) -> None:
     out_of_reach = make_tracer(tmp_path / ("x" * 300))  # any error of the volume does
 
