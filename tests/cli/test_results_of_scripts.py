@@ -60,3 +60,14 @@ def test_report_says_where_the_output_is_when_there_is_nothing_to_draw(
     assert f"no figures were reported, so there is nothing to draw. What was printed is in {folder / 'logs'}" in (
         capsys.readouterr().err
     )
+
+
+def test_latest_timeline_is_named_when_steps_were_traced(runs: RunsFolder) -> None:
+    traces = runs.claim("default", "l0-checkpoints") / UID / "traces"
+    traces.mkdir()
+    for name in ("step-00020.json.gz", "step-00040.json.gz", "step-00060.json.gz.partial"):
+        (traces / name).touch()
+    console = Console(file=io.StringIO(), width=120, color_system=None)
+    print_outcome(console, OUTCOME, runs)
+
+    assert "traces/step-00040.json.gz\n" in str(console.file.getvalue())  # type: ignore[attr-defined]
