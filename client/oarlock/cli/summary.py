@@ -124,7 +124,8 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
     if link := runs.link_job(job):
         found = {name: link / file for name, file in (("log", "log.jsonl"), ("report", "report.html"))}
         facts |= {name: show_path(path) for name, path in found.items() if path.exists()}
-        facts |= {"trace": show_path(path) for path in sorted((link / "traces").glob("step-*.json.gz"))[-1:]}
+        if traces := sorted((link / "traces").glob("step-*.json.gz")):
+            facts["trace"] = show_path(traces[-1])
     if "script" in status.get("run", {}) and (output := find_output(job, runs)):
         facts["output"] = show_path(output)
     if status.get("restartCount"):
