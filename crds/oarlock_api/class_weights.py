@@ -14,6 +14,8 @@ from oarlock_api.v1alpha1.recipe import Loss
 _LONGEST_SHOWN = 63
 """Characters of a class name that a status never shortens."""
 _NAMES_SHOWN = 3
+_LIKENESS = 0.4
+"""From which share of common letters on a name may have been meant."""
 _SOUGHT = 8
 """Unknown names for which the nearest are looked for: for a thousand among a thousand it would take a minute."""
 
@@ -53,7 +55,7 @@ def find_unknown_classes(loss: Loss, classes: Sequence[str]) -> Iterator[Finding
 def _advise(name: str, classes: Sequence[str], *, seeks: bool) -> str:
     if not classes:
         return "leave it out: the data set has no classes"
-    nearest = difflib.get_close_matches(name, classes, n=_NAMES_SHOWN, cutoff=0) if seeks else []
+    nearest = difflib.get_close_matches(name, classes, n=_NAMES_SHOWN, cutoff=_LIKENESS) if seeks else []
     if nearest:
         return f"the nearest are {', '.join(nearest)}"
     return f"the first of {len(classes)} are {', '.join(classes[:_NAMES_SHOWN])}"

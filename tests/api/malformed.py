@@ -51,7 +51,7 @@ BAD_JOBS: list[tuple[dict[str, Any], str, str]] = [
         "spec.model.initFrom.checkpoint",
         "must be one of Best, Latest, got 'latest': did you mean Latest?",
     ),
-    (job(recipe={"loss": {"weightByClass": {"a": 0}}}), "spec.recipe.loss.weightByClass.a", "must be greater than 0"),
+    (job(recipe={"loss": {"weightByClass": {"a": 0}}}), "spec.recipe.loss.weightByClass.a", "must be at least 1e-06"),
     (job(recipe={"loss": {"weightByClass": {}}}), "spec.recipe.loss.weightByClass", "must have at least 1"),
     (
         job(recipe={"loss": {"weightByClass": {"a": 2}, "classWeights": "balanced"}}),

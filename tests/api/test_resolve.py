@@ -121,7 +121,7 @@ def test_a_weight_of_no_class_is_refused_when_the_status_shows_all_names_as_they
     shown = {"classes": ["spam", "\u2039ham\u203a"], "class_count": count}
 
     if count == 2:
-        with pytest.raises(UnresolvableError, match=r"weightByClass\.spma must .*: the nearest are spam, ") as caught:
+        with pytest.raises(UnresolvableError, match=r"weightByClass\.spma must .*: the nearest are spam") as caught:
             run_of(weighted, **shown)
         assert len(caught.value.findings) == 1  # the others are for the trainer to judge
     else:
@@ -136,7 +136,7 @@ def test_the_nearest_classes_are_sought_for_a_few_names_when_many_are_unknown() 
 
     remedies = [finding.remedy for finding in caught.value.findings]
     assert len(remedies) == len(weights)
-    assert remedies[7].startswith("the nearest are name, ")
+    assert remedies[7].startswith("the nearest are name")
     assert set(remedies[8:]) == {"the first of 4 are a, name, c"}
 
 

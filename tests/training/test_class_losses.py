@@ -120,7 +120,7 @@ def test_a_weight_is_refused_when_no_class_has_its_name(dataset: StoredDataset) 
     run = make_task_run(dataset, model="any", recipe={"loss": {"weightByClass": {"aa": 2, "c": 3}}})
 
     with pytest.raises(
-        ConfigError, match=r"recipe.loss.weightByClass.aa must .* a class of the data set.*nearest are a, "
+        ConfigError, match=r"recipe.loss.weightByClass.aa must .* a class of the data set.*nearest are a"
     ):
         build_task(run, dataset, device=CPU)
 

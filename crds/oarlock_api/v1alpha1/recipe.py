@@ -14,6 +14,7 @@ PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 ClassName = Annotated[str, Field(min_length=1, max_length=256)]
+ClassWeight = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 RankableMetric = StrEnum("RankableMetric", {name.replace("/", "_").upper(): name for name in RANKABLE_METRICS})  # type: ignore[misc]
 """A metric by which checkpoints are ranked."""
@@ -148,7 +149,7 @@ class Loss(WireModel):
     class_weights: ClassWeights = ClassWeights.NONE
     """For crossEntropy, diceCrossEntropy and focal, but not of boxes: balanced weights each class by the inverse of its
     frequency."""
-    weight_by_class: Annotated[dict[ClassName, PositiveFloat], Field(min_length=1, max_length=1000)] | None = None
+    weight_by_class: Annotated[dict[ClassName, ClassWeight], Field(min_length=1, max_length=1000)] | None = None
     """For the same losses: weights of classes by their names; a class that is not named weighs 1, and only the ratios count. A
     name that no class has is refused, with the nearest. Absent: as classWeights says."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
