@@ -43,6 +43,12 @@ def list_given(scope: Scope, names: Sequence[str]) -> list[str]:
     return [name for name in names if scope.get(name) is not None]
 
 
+def number_of(scope: Scope, name: str) -> float | None:
+    """Return the number that a field of an object has; None if it has none, or what is none."""
+    value = scope.get(name)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def require_exactly_one(at: str, *names: str) -> Rule:
     """Return the rule that an object has exactly one of some fields."""
     terms = " + ".join(f"(has(self.{name_in_cel(name)}) ? 1 : 0)" for name in names)

@@ -14,7 +14,7 @@ from oarlock_api.group_rules import PARAMETER_GROUP_RULES
 from oarlock_api.model_rules import MODEL_RULES
 from oarlock_api.optimizers import OPTIMIZER_RULES
 from oarlock_api.pod_template_rules import build_pod_template_rules
-from oarlock_api.rule import Rule, Scope, list_given, require_exactly_one
+from oarlock_api.rule import Rule, Scope, list_given, number_of, require_exactly_one
 from oarlock_api.schedules import SCHEDULE_RULES
 from oarlock_api.script_rules import SCRIPT_RULES
 from oarlock_api.timeline_rules import TIMELINE_RULES
@@ -23,14 +23,9 @@ from oarlock_api.tuning_rules import TUNING_RULES
 __all__ = ["DATASET_RULES", "TRAINING_JOB_RULES", "Rule", "find_broken_rules", "iterate_scopes"]
 
 
-def _number(scope: Scope, name: str) -> float | None:
-    value = scope.get(name)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def _at_most(at: str, small: str, large: str, *, remedy: str) -> Rule:
     def broken(scope: Scope) -> str | None:
-        low, high = _number(scope, small), _number(scope, large)
+        low, high = number_of(scope, small), number_of(scope, large)
         return f"{low} and {high}" if low is not None and high is not None and low > high else None
 
     return Rule(
@@ -47,16 +42,16 @@ def _both_epochs_and_steps(recipe: Scope) -> str | None:
 
 
 def _processes_beside_gpus(workers: Scope) -> str | None:
-    gpus = _number(workers, "gpusPerNode")
+    gpus = number_of(workers, "gpusPerNode")
     processes = workers.get("processesPerNode")
     return f"gpusPerNode {gpus} and processesPerNode {processes}" if gpus and processes is not None else None
 
 
 def _nodes_out_of_bounds(workers: Scope) -> str | None:
-    elastic, nodes = workers.get("elastic"), _number(workers, "nodes")
+    elastic, nodes = workers.get("elastic"), number_of(workers, "nodes")
     if not isinstance(elastic, Mapping) or nodes is None:
         return None
-    low, high = _number(elastic, "minNodes"), _number(elastic, "maxNodes")
+    low, high = number_of(elastic, "minNodes"), number_of(elastic, "maxNodes")
     if low is None or high is None or low <= nodes <= high:
         return None
     return f"nodes {nodes} outside {low} to {high}"
@@ -86,8 +81,8 @@ def _no_interval(every: Scope) -> str | None:
 
 def _most_nodes(workers: Scope) -> float | None:
     elastic = workers.get("elastic")
-    most = _number(elastic, "maxNodes") if isinstance(elastic, Mapping) else None
-    return max((number for number in (most, _number(workers, "nodes")) if number is not None), default=None)
+    most = number_of(elastic, "maxNodes") if isinstance(elastic, Mapping) else None
+    return max((number for number in (most, number_of(workers, "nodes")) if number is not None), default=None)
 
 
 def _once_only_on_many_nodes(spec: Scope) -> str | None:
@@ -101,7 +96,7 @@ def _once_only_on_many_nodes(spec: Scope) -> str | None:
 
 
 def _test_and_validation_leave_nothing(split: Scope) -> str | None:
-    validation, test = _number(split, "validation"), _number(split, "test")
+    validation, test = number_of(split, "validation"), number_of(split, "test")
     if validation is None or test is None or validation + test < 1:
         return None
     return f"{validation} and {test}"

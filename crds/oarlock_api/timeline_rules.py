@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from oarlock_api.findings import Finding
-from oarlock_api.rule import Rule, Scope
+from oarlock_api.rule import Rule, Scope, number_of
 from oarlock_api.v1alpha1.recipe import Recipe
 from oarlock_api.v1alpha1.timeline import DEFAULT_FIRST_STEP
 
@@ -11,12 +11,11 @@ _REMEDY = "lower trace.firstStep, or drop trace"
 
 
 def _trace_after_the_end(recipe: Scope) -> str | None:
-    trace, steps = recipe.get("trace"), recipe.get("maxSteps")
-    if not isinstance(trace, Mapping):
+    trace, steps = recipe.get("trace"), number_of(recipe, "maxSteps")
+    if not isinstance(trace, Mapping) or steps is None:
         return None
-    first = trace.get("firstStep", DEFAULT_FIRST_STEP)
-    counts = [n for n in (first, steps) if isinstance(n, int | float) and not isinstance(n, bool)]
-    return f"trace.firstStep {first} and maxSteps {steps}" if len(counts) == 2 and counts[0] > counts[1] else None  # noqa: PLR2004
+    first = number_of({"firstStep": DEFAULT_FIRST_STEP, **trace}, "firstStep")
+    return f"trace.firstStep {first} and maxSteps {steps}" if first is not None and first > steps else None
 
 
 TIMELINE_RULES: tuple[Rule, ...] = (

@@ -32,10 +32,14 @@ def runs(tmp_path: Path) -> RunsFolder:
     return runs
 
 
+def summarise(runs: RunsFolder) -> str:
+    said = io.StringIO()
+    print_outcome(Console(file=said, width=120, color_system=None), OUTCOME, runs)
+    return said.getvalue()
+
+
 def test_output_is_named_and_no_log_when_a_program_reported_nothing(runs: RunsFolder) -> None:
-    console = Console(file=io.StringIO(), width=120, color_system=None)
-    print_outcome(console, OUTCOME, runs)
-    text = str(console.file.getvalue())  # type: ignore[attr-defined]
+    text = summarise(runs)
     (entry,) = build_report([OUTCOME], runs)["objects"]
 
     assert "l0-c68b8e55-1-0.log" in text
@@ -65,9 +69,7 @@ def test_report_says_where_the_output_is_when_there_is_nothing_to_draw(
 def test_latest_timeline_is_named_when_steps_were_traced(runs: RunsFolder) -> None:
     traces = runs.claim("default", "l0-checkpoints") / UID / "traces"
     traces.mkdir()
-    for name in ("step-00020.json.gz", "step-00040.json.gz", "step-00060.json.gz.partial"):
+    for name in ("step-000000020.json.gz", "step-100000040.json.gz", "step-200000060.json.gz.partial"):
         (traces / name).touch()
-    console = Console(file=io.StringIO(), width=120, color_system=None)
-    print_outcome(console, OUTCOME, runs)
 
-    assert "traces/step-00040.json.gz\n" in str(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "traces/step-100000040.json.gz\n" in summarise(runs)

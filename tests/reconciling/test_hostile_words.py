@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from reconciling.dataset_states import plan_import, run_import
 from reconciling.job_states import JOB_UID, NOW, end_pod, make_pod, plan, train
 
+from oarlock_api.class_weights import find_classes_unknown_early
+from oarlock_api.v1alpha1.recipe import Loss
 from oarlock_api.v1alpha1.status import MAX_STATUS_BYTES, DatasetStatus, TrainingJobStatus
 from oarlock_operator import names
 from oarlock_operator.cluster.api_errors import build_error
@@ -20,7 +22,7 @@ from oarlock_operator.plain_text import clean_text
 from oarlock_operator.policy.bounds import wire_size
 from oarlock_operator.reconcile.observed import ObservedImport, ObservedJob, Refusal, WorkerReport
 from oarlock_operator.reconcile.plans import Plan
-from oarlock_operator.untrusted import Identity, read_termination_record, read_worker_status
+from oarlock_operator.untrusted import _MAX_NAME, Identity, _line, read_termination_record, read_worker_status
 
 JOB = train()
 IMPORT = run_import()
@@ -142,3 +144,13 @@ def test_cleaning_is_final_bounded_and_leaves_plain_words_alone(text: str, limit
     assert_plain(once)
     assert clean_text(once, limit=limit) == once
     assert clean_text("loss is nan at step 7: see /oarlock/runs/log.jsonl", limit=100).startswith("loss is nan at")
+
+
+@given(
+    written=st.lists(st.text(alphabet=[*"ab <>](\n\u00e4\u200b\u202e"], min_size=1) | st.text(min_size=60), min_size=1)
+)
+def test_no_weight_of_a_class_is_refused_for_how_the_status_shows_its_name(written: list[str]) -> None:
+    weights = Loss.model_construct(weight_by_class=dict.fromkeys(written, 2.0))
+    shown = [_line(name, _MAX_NAME) for name in written]
+
+    assert list(find_classes_unknown_early(weights, shown, count=len(shown))) == []

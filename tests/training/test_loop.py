@@ -91,10 +91,10 @@ def test_losses_are_bitwise_the_same_when_a_run_is_suspended_and_resumed(
     assert read_losses(tmp_path / "parts") == read_losses(tmp_path / "whole")
     assert read_validations(tmp_path / "parts") == read_validations(tmp_path / "whole")
     assert read_weights(tmp_path / "parts") == read_weights(tmp_path / "whole")
-    assert list_named_ranges(tmp_path / "whole/traces/step-00003.json.gz") == {"step 3", "step 4", *StepPart}
-    assert list_named_ranges(tmp_path / "parts/traces/step-00014.json.gz") == {"step 14", *StepPart}
+    assert list_named_ranges(tmp_path / "whole/traces/step-000000003.json.gz") == {"step 3", "step 4", *StepPart}
+    assert list_named_ranges(tmp_path / "parts/traces/step-000000014.json.gz") == {"step 14", *StepPart}
     (said,) = read_log(tmp_path / "whole", "trace")
-    assert said["message"].startswith("the timeline of steps 3 to 4 is in traces/step-00003.json.gz; open it in ")
+    assert said["message"].startswith("the timeline of steps 3 to 4 is in traces/step-000000003.json.gz; open it in ")
 
 
 def list_named_ranges(path: Path) -> set[str]:

@@ -93,7 +93,7 @@ def test_a_run_on_a_gpu_says_so_divides_its_steps_and_traces_its_kernels(tmp_pat
     job.run = trace(20, 2, job.run)
 
     finish(job)
-    events = json.loads(gzip.decompress((job.run_dir / "traces/step-00020.json.gz").read_bytes()))["traceEvents"]
+    events = json.loads(gzip.decompress((job.run_dir / "traces/step-000000020.json.gz").read_bytes()))["traceEvents"]
     divided = [line for line in read_log(job.run_dir, "pace") if COMPUTING_PARTS[0] in line]
 
     assert "cuda" in (job.run_dir / "log.jsonl").read_text()

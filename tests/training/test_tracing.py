@@ -24,13 +24,13 @@ def test_steps_to_trace_are_the_ones_that_were_asked_for(tmp_path: Path) -> None
 
 def test_a_volume_that_refuses_the_timeline_leaves_no_part_of_it(tmp_path: Path) -> None:
     tracer = make_tracer(tmp_path)
-    (tmp_path / "traces/step-00003.json.gz").mkdir(parents=True)
+    (tmp_path / "traces/step-000000003.json.gz").mkdir(parents=True)
     tracer.begin(2)
 
     with pytest.raises(TraceError, match=r"there is no timeline of steps 3 to 4: .*Is a directory"):
         tracer.end(4)
     assert not tracer.is_tracing
-    assert [path.name for path in (tmp_path / "traces").iterdir()] == ["step-00003.json.gz"]
+    assert [path.name for path in (tmp_path / "traces").iterdir()] == ["step-000000003.json.gz"]
 
 
 @pytest.mark.parametrize("content", ["", '{"traceEvents": [{"name": "aten::mm", "ts":'])
@@ -60,5 +60,5 @@ def test_it_is_said_why_a_run_has_no_timeline_until_it_has_one(tmp_path: Path) -
     assert [tracer.describe_miss(step, is_over=False) for step in (2, 3)] == ["", said + "goes on after step 3"]
     assert [tracer.describe_miss(step, is_over=True) for step in (2, 3)] == [said + "ended after step 2", ""]
     tracer.begin(2)
-    assert tracer.end(3) == "the timeline of step 3 is in traces/step-00003.json.gz; open it in ui.perfetto.dev"
+    assert tracer.end(3) == "the timeline of step 3 is in traces/step-000000003.json.gz; open it in ui.perfetto.dev"
     assert (tracer.describe_miss(3, is_over=False), len(list((tmp_path / "traces").iterdir()))) == ("", 1)

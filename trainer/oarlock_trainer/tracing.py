@@ -1,4 +1,4 @@
-"""The timeline of some steps of rank 0, as torch's profiler sees them, for a trace viewer: `traces/step-00020.json.gz`.
+"""The timeline of some steps of rank 0, as torch's profiler sees them, for a trace viewer: `traces/step-000000020.json.gz`.
 
 While it traces, the parts of a step are named in it. It looks and changes nothing: a run that is traced computes what one that is
 not does. Trouble with it must not end a run: whoever asks for it hears of a `TraceError` and goes on.
@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from oarlock_api.v1alpha1.timeline import Trace
 from oarlock_trainer.checkpoints.durability import sync_folder
+from oarlock_trainer.checkpoints.folders import step_name
 from oarlock_trainer.reports import TRACE_VIEWER, TRACES_DIR
 from oarlock_trainer.step_parts import StepPart
 
@@ -31,7 +32,7 @@ class Tracer:
 
     def __init__(self, asked: Trace, *, run_dir: Path, device: torch.device) -> None:
         self._first, self._last = asked.first_step, asked.first_step + asked.steps - 1
-        self._path = run_dir / TRACES_DIR / f"step-{asked.first_step:05d}.json.gz"
+        self._path = run_dir / TRACES_DIR / f"{step_name(asked.first_step)}.json.gz"
         self._activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
         self._profiler: profile | None = None
         self._step = 0
@@ -58,8 +59,8 @@ class Tracer:
 
     def describe_miss(self, step: int, *, is_over: bool) -> str:
         """Return why a run that goes on, or ends, after `step` steps does not come to the first one; nothing if it did or will."""
-        # Not Path's, which raises what a volume in trouble answers.
-        if is_over != (step < self._first) or os.path.exists(self._path):  # noqa: PTH110
+        misses = step < self._first if is_over else step >= self._first
+        if not misses or _is_there(self._path):
             return ""
         course = "ended" if is_over else "goes on"
         return f"there is no timeline: recipe.trace.firstStep is {self._first}, and the run {course} after step {step}"
@@ -86,10 +87,11 @@ class Tracer:
         """Trace no more, write the timeline up to `step`, complete or not at all, and return where it is.
 
         Raises:
-            TraceError: if the profiler cannot tell it, or the volume refuses it.
+            TraceError: if nothing is traced, the profiler cannot tell it, or the volume refuses it.
         """
         profiler, self._profiler = self._profiler, None
-        assert profiler is not None  # noqa: S101  # a defect of ours
+        if profiler is None:
+            raise TraceError("there is no timeline: nothing is traced")
         self(None)
         steps = f"step {step}" if step == self._first else f"steps {self._first} to {step}"
         try:
@@ -98,6 +100,15 @@ class Tracer:
         except (RuntimeError, OSError) as error:
             raise TraceError(f"there is no timeline of {steps}: {error}") from error
         return f"the timeline of {steps} is in {TRACES_DIR}/{self._path.name}; open it in {TRACE_VIEWER}"
+
+
+def _is_there(path: Path) -> bool:
+    """Say whether there is a file; a volume in trouble is no reason to raise, which `Path.exists` would do."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _compress_trace(profiler: profile) -> bytes:

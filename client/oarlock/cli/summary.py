@@ -15,6 +15,7 @@ from oarlock.cli.wording import count_epochs, count_of, format_duration, format_
 from oarlock.local.runs_folder import RunsFolder
 from oarlock.running.outcomes import End, Outcome
 from oarlock_api.metrics import METRICS_BY_NAME, find_figure, show_metric
+from oarlock_trainer.reports import REPORT_NAME, TRACE_FILES, TRACES_DIR
 
 Object = Mapping[str, Any]
 
@@ -122,9 +123,9 @@ def _collect_results(job: Object, runs: RunsFolder) -> dict[str, str]:
     if best:
         facts["checkpoint"] = show_path(locate(job, runs, best["path"]))
     if link := runs.link_job(job):
-        found = {name: link / file for name, file in (("log", "log.jsonl"), ("report", "report.html"))}
+        found = {name: link / file for name, file in (("log", "log.jsonl"), ("report", REPORT_NAME))}
         facts |= {name: show_path(path) for name, path in found.items() if path.exists()}
-        if traces := sorted((link / "traces").glob("step-*.json.gz")):
+        if traces := sorted((link / TRACES_DIR).glob(TRACE_FILES)):
             facts["trace"] = show_path(traces[-1])
     if "script" in status.get("run", {}) and (output := find_output(job, runs)):
         facts["output"] = show_path(output)

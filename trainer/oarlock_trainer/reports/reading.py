@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oarlock_api.metrics import METRICS_BY_NAME, VALIDATION_LOSS, outranks
-from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME, TRACES_DIR
+from oarlock_trainer.reports import DESCRIPTION_NAME, EXAMINATION_NAME, TRACE_FILES, TRACES_DIR
 from oarlock_trainer.reports.course import list_attempts, list_checkpoints, list_moments, list_shares
 from oarlock_trainer.reports.curves import MOST_OWN, choose_axis, list_charts, list_own_quantities, list_pace_charts
 from oarlock_trainer.reports.facts import Chart, Curve, Findings, ReportFacts, WorstSample
@@ -40,7 +40,7 @@ def read_facts(run_dir: Path, *, now: float, title: str = "") -> ReportFacts:
         charts=tuple(list_charts(log)),
         pace=tuple(list_pace_charts(log)),
         shares=list_shares(log),
-        traces=tuple(sorted(f"{TRACES_DIR}/{path.name}" for path in (run_dir / TRACES_DIR).glob("step-*.json.gz"))),
+        traces=tuple(sorted(f"{TRACES_DIR}/{path.name}" for path in (run_dir / TRACES_DIR).glob(TRACE_FILES))),
         classes=tuple(map(str, dataset.get("classes", ()))),
         findings=_read_findings(run_dir / EXAMINATION_NAME),
         attempts=list_attempts(log),
